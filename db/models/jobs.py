@@ -1,0 +1,236 @@
+"""A job, its attempts, its events and its log; the slots of an account and the workers that are alive."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.base import AccountOwned, Base, choice, new_id, owned_by, owned_key
+from db.models.tenancy import ActorType
+
+
+class JobState(StrEnum):
+    """Where a job stands. The last five are terminal."""
+
+    BLOCKED = "blocked"
+    SCHEDULED = "scheduled"
+    READY = "ready"
+    ADMITTED = "admitted"
+    RUNNING = "running"
+    BACKOFF = "backoff"
+    WAITING = "waiting"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+
+TERMINAL = frozenset({JobState.SUCCEEDED, JobState.PARTIAL, JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED})
+LEASED = frozenset({JobState.ADMITTED, JobState.RUNNING, JobState.CANCELLING})
+
+
+class Lane(StrEnum):
+    """A class of workers: a queue of its own, so that long work never delays what a person waits for."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+    CALLS = "calls"
+
+
+class AttemptOutcome(StrEnum):
+    """How an attempt ended. `lost`: its worker fell silent. `snoozed` and `handed_back` cost no retry."""
+
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    WAITING = "waiting"
+    SNOOZED = "snoozed"
+    HANDED_BACK = "handed_back"
+    LOST = "lost"
+
+
+class LogLevel(StrEnum):
+    """How much a log line matters."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+_TERMINAL_SQL = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
+_LEASED_SQL = ", ".join(f"'{state}'" for state in sorted(LEASED))
+POSITION = sa.Sequence("job_position_seq", metadata=Base.metadata)
+
+
+class Job(AccountOwned, Base):
+    """What was asked for, and how far it is. Every change adds 1 to `version` and one JobEvent.
+
+    `fence` rises with each admission: a worker that holds an older one can change nothing. `failures` counts the attempts
+    that cost a retry, `attempt` all of them. `waiting_for` is the key of what must happen before a waiting job goes on.
+    Times are UTC; `rate` is in items a second.
+    """
+
+    __tablename__ = "job"
+    __table_args__ = (
+        owned_key(),
+        owned_by("location_id", "location", ondelete="CASCADE"),
+        sa.Index(
+            "ix_job_ready",
+            "account_id",
+            sa.text("priority DESC"),
+            "position",
+            postgresql_where=sa.text("state = 'ready' AND paused_at IS NULL"),
+        ),
+        sa.Index("ix_job_ready_lane", "lane", "account_id", postgresql_where=sa.text("state = 'ready' AND paused_at IS NULL")),
+        sa.Index("ix_job_due", "run_at", postgresql_where=sa.text("state IN ('scheduled', 'backoff')")),
+        sa.Index("ix_job_leased", "lease_until", postgresql_where=sa.text(f"state IN ({_LEASED_SQL})")),
+        sa.Index("ix_job_leased_account", "account_id", postgresql_where=sa.text(f"state IN ({_LEASED_SQL})")),
+        sa.Index("ix_job_waiting", "account_id", "waiting_for", postgresql_where=sa.text("state = 'waiting'")),
+        sa.Index("ix_job_created", "account_id", sa.text("created_at DESC"), sa.text("id DESC")),
+        sa.Index("ix_job_state", "account_id", "state", sa.text("created_at DESC"), sa.text("id DESC")),
+        sa.Index("ix_job_kind", "account_id", "kind", sa.text("created_at DESC"), sa.text("id DESC")),
+        sa.Index(
+            "uq_job_dedupe",
+            "account_id",
+            "dedupe_key",
+            unique=True,
+            postgresql_where=sa.text(f"state NOT IN ({_TERMINAL_SQL})"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    kind: Mapped[str]
+    lane: Mapped[Lane] = mapped_column(choice(Lane))
+    title: Mapped[str]
+    args: Mapped[dict[str, Any]]
+    location_id: Mapped[UUID | None]
+    state: Mapped[JobState] = mapped_column(choice(JobState))
+    waiting_for: Mapped[str | None]
+    priority: Mapped[int] = mapped_column(default=0)
+    position: Mapped[int] = mapped_column(sa.BigInteger, POSITION, server_default=POSITION.next_value())
+    run_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    paused_at: Mapped[datetime | None]
+    archived_at: Mapped[datetime | None]
+
+    fence: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[datetime | None]
+    worker: Mapped[str | None]
+    attempt: Mapped[int] = mapped_column(default=0)
+    failures: Mapped[int] = mapped_column(default=0)
+    max_retries: Mapped[int] = mapped_column(default=5)
+    deadline_at: Mapped[datetime | None]
+    timeout_seconds: Mapped[int] = mapped_column(default=3600)
+
+    version: Mapped[int] = mapped_column(default=1)
+    dedupe_key: Mapped[str | None]
+    checkpoint: Mapped[dict[str, Any] | None]
+    phase: Mapped[str | None]
+    done: Mapped[int] = mapped_column(default=0)
+    total: Mapped[int | None]
+    rate: Mapped[float | None]
+    eta_at: Mapped[datetime | None]
+    progress_at: Mapped[datetime | None]
+    message: Mapped[str | None]
+    result: Mapped[dict[str, Any] | None]
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+
+    origin_type: Mapped[ActorType] = mapped_column(choice(ActorType))
+    origin_id: Mapped[UUID | None]
+    origin_name: Mapped[str]
+    request_id: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class JobAttempt(AccountOwned, Base):
+    """One run of a job by one worker. Numbers are contiguous from 1. `next_delay` is in seconds."""
+
+    __tablename__ = "job_attempt"
+    __table_args__ = (owned_by("job_id", "job"),)
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    fence: Mapped[int]
+    worker: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[AttemptOutcome | None] = mapped_column(choice(AttemptOutcome))
+    error_class: Mapped[str | None]
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    http_status: Mapped[int | None]
+    stack_trace: Mapped[str | None]
+    next_delay: Mapped[float | None]
+
+
+class JobEvent(AccountOwned, Base):
+    """What a job looked like at `version`.
+
+    (`xid`, `id`) is a commit-safe cursor: identity values are handed out in another order than transactions commit, so a
+    reader takes only rows whose `xid` is below pg_snapshot_xmin(pg_current_snapshot()).
+    """
+
+    __tablename__ = "job_event"
+    __table_args__ = (
+        owned_by("job_id", "job"),
+        sa.Index("ix_job_event_cursor", "account_id", "xid", "id"),
+        sa.Index(None, "at"),
+    )
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True))
+    xid: Mapped[int] = mapped_column(sa.BigInteger, server_default=sa.text("(pg_current_xact_id()::text)::bigint"))
+    at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())
+    state: Mapped[JobState] = mapped_column(choice(JobState))
+    attempt: Mapped[int]
+    phase: Mapped[str | None]
+    done: Mapped[int]
+    total: Mapped[int | None]
+    message: Mapped[str | None]
+
+
+class JobLog(AccountOwned, Base):
+    """A line about one thing a job met: a row it skipped, a conflict it decided. `subject` is the vendor's id of that thing."""
+
+    __tablename__ = "job_log"
+    __table_args__ = (owned_by("job_id", "job"), sa.Index(None, "account_id", "job_id", "id"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    job_id: Mapped[UUID]
+    at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())
+    level: Mapped[LogLevel] = mapped_column(choice(LogLevel))
+    code: Mapped[str]
+    message: Mapped[str]
+    subject: Mapped[str | None]
+    field: Mapped[str | None]
+
+
+class AccountSlots(Base):
+    """How many jobs of an account may hold a lease at once, and the row that admission locks."""
+
+    __tablename__ = "account_slots"
+
+    account_id: Mapped[UUID] = mapped_column(sa.ForeignKey("account.id", ondelete="CASCADE"), primary_key=True)
+    slots: Mapped[int] = mapped_column(default=10)
+    admitted_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+
+
+class Worker(Base):
+    """A worker process that is alive while `seen_at` is fresh, and how many jobs it carries at once."""
+
+    __tablename__ = "worker"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    lane: Mapped[Lane] = mapped_column(choice(Lane))
+    capacity: Mapped[int]
+    started_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    seen_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())

@@ -1,0 +1,261 @@
+"""What a contact's data is, and how two versions of it become one. Pure functions on plain dicts.
+
+`Data` maps the names in FIELDS to values; an absent key and an empty value mean the same: nothing is known. E-mail addresses
+are in lower case, telephone numbers E.164, birthdays ISO dates, tags trimmed lower-case strings in order.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import email_validator
+import phonenumbers
+
+from db.models.crm.syncs import ConflictPolicy
+from domain.errors import DomainError
+
+Data = dict[str, Any]
+
+_TEXTS = {
+    "firstName": "first_name",
+    "lastName": "last_name",
+    "companyName": "company",
+    "website": "website",
+    "address1": "street",
+    "city": "city",
+    "state": "region",
+    "postalCode": "postal_code",
+    "country": "country",
+    "timezone": "time_zone",
+    "source": "origin",
+    "assignedTo": "assigned_to",
+}
+_WIRE_NAMES = {ours: theirs for theirs, ours in _TEXTS.items()}
+SCALARS = (*_TEXTS.values(), "email", "phone", "birthday", "do_not_disturb")
+FIELDS = (*SCALARS, "tags", "custom_fields")
+# What the vendor sets or refuses to have set; read, never written back.
+_READ_ONLY = frozenset({"origin", "assigned_to", "do_not_disturb"})
+
+MAX_TEXT = 500
+_PLAIN_EMAIL = re.compile(r"[a-z0-9][a-z0-9._%+-]{0,62}[a-z0-9_]@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}")
+_E164 = re.compile(r"\+[1-9][0-9]{7,14}")
+_DATE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[T ].*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A contact as the vendor has it now."""
+
+    external_id: str
+    data: Data
+    modified_at: datetime
+
+
+class Unusable(DomainError):
+    """A row that cannot be taken: `field` and the message say why it is skipped."""
+
+    code = "GHL-021"
+
+    def __init__(self, external_id: str, field: str, message: str) -> None:
+        super().__init__(message, field=(field,))
+        self.external_id = external_id
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The data to keep, the fields on which both sides had changed, and whether either side lacks something of it."""
+
+    data: Data
+    conflicts: tuple[str, ...]
+    differs_from_local: bool
+    differs_from_remote: bool
+
+
+def from_wire(wire: Mapping[str, Any]) -> Incoming:
+    """Read a vendor's row. Raises Unusable for one that is damaged, rather than keep half of it."""
+    external_id = wire.get("id")
+    if not isinstance(external_id, str) or not external_id:
+        raise Unusable("?", "id", "The row has no id.")
+    data: Data = {}
+    for theirs, ours in _TEXTS.items():
+        value = wire.get(theirs)
+        if value:
+            data[ours] = _text(external_id, theirs, value)
+    if email := wire.get("email"):
+        data["email"] = read_email(external_id, email)
+    if phone := wire.get("phone"):
+        data["phone"] = read_phone(external_id, phone, region=data.get("country"))
+    if birthday := wire.get("dateOfBirth"):
+        data["birthday"] = _birthday(external_id, birthday)
+    if wire.get("dnd") is True:
+        data["do_not_disturb"] = True
+    if tags := wire.get("tags"):
+        data["tags"] = _tags(external_id, tags)
+    if values := wire.get("customFields"):
+        data["custom_fields"] = _custom_fields(external_id, values)
+    return Incoming(external_id, data, _moment(wire.get("dateUpdated") or wire.get("dateAdded")))
+
+
+def to_wire(data: Data) -> dict[str, Any]:
+    """The vendor's body for writing `data`. Only what is known is sent, so that nothing there is blanked by accident."""
+    wire: dict[str, Any] = {
+        theirs: data[ours] for ours, theirs in _WIRE_NAMES.items() if data.get(ours) and ours not in _READ_ONLY
+    }
+    wire |= {name: data[name] for name in ("email", "phone") if data.get(name)}
+    if data.get("birthday"):
+        wire["dateOfBirth"] = data["birthday"]
+    if data.get("tags"):
+        wire["tags"] = data["tags"]
+    if data.get("custom_fields"):
+        wire["customFields"] = [{"id": key, "field_value": value} for key, value in data["custom_fields"].items()]
+    return wire
+
+
+def display_name(data: Mapping[str, Any]) -> str:
+    """What lists show: the name, or else whatever tells the person best."""
+    name = f"{data.get('first_name') or ''} {data.get('last_name') or ''}".strip()
+    return name or data.get("company") or data.get("email") or data.get("phone") or "Unnamed contact"
+
+
+def merge(
+    *, base: Data | None, local: Data, remote: Data, policy: ConflictPolicy, local_at: datetime, remote_at: datetime
+) -> Merged:
+    """Three-way merge: a field that one side changed since `base` takes that side's value; on a field that both changed
+    differently the policy decides. Without a base, what is empty on one side is taken from the other.
+    """
+    local_wins = policy is ConflictPolicy.BB_WINS or (policy is ConflictPolicy.MOST_RECENT_WINS and local_at > remote_at)
+    conflicts: list[str] = []
+    kept: Data = {}
+    for name in SCALARS:
+        value, clash = _choose((base or {}).get(name), local.get(name), remote.get(name), base is None, local_wins)
+        if clash:
+            conflicts.append(name)
+        if value:
+            kept[name] = value
+    if tags := _merge_tags(base, local, remote):
+        kept["tags"] = tags
+    if fields := _merge_custom_fields(base, local, remote, local_wins=local_wins, conflicts=conflicts):
+        kept["custom_fields"] = fields
+    return Merged(kept, tuple(conflicts), not same(kept, local), not same(writable(kept), writable(remote)))
+
+
+def fold(primary: Data, duplicate: Data) -> Data:
+    """One person out of two of the vendor's contacts: the primary's values stay, the duplicate fills what is empty."""
+    kept = {
+        **{name: value for name, value in duplicate.items() if value},
+        **{name: value for name, value in primary.items() if value},
+    }
+    tags = set(primary.get("tags") or ()) | set(duplicate.get("tags") or ())
+    fields = {**(duplicate.get("custom_fields") or {}), **(primary.get("custom_fields") or {})}
+    return {**kept, **({"tags": sorted(tags)} if tags else {}), **({"custom_fields": fields} if fields else {})}
+
+
+def same(one: Data, other: Data) -> bool:
+    """Whether both say the same; empty and absent are equal."""
+    return one == other or all((one.get(name) or None) == (other.get(name) or None) for name in FIELDS)
+
+
+def writable(data: Data) -> Data:
+    """The part that can be written to the vendor."""
+    return {name: value for name, value in data.items() if name not in _READ_ONLY}
+
+
+def read_email(external_id: str, value: Any) -> str:
+    """An address in lower case. Raises Unusable."""
+    if not isinstance(value, str):
+        raise Unusable(external_id, "email", "The e-mail address is not a text.")
+    text = value.strip().lower()
+    if _PLAIN_EMAIL.fullmatch(text) and ".." not in text:
+        return text
+    try:  # what the quick pattern does not know: quoted parts, other scripts
+        return email_validator.validate_email(text, check_deliverability=False).normalized.lower()
+    except email_validator.EmailNotValidError as error:
+        raise Unusable(external_id, "email", f"Not an e-mail address: {error}") from None
+
+
+def read_phone(external_id: str, value: Any, *, region: str | None = None) -> str:
+    """A number as E.164; a national notation is read as one of `region` (ISO 3166, default US). Raises Unusable."""
+    if not isinstance(value, str):
+        raise Unusable(external_id, "phone", "The telephone number is not a text.")
+    if _E164.fullmatch(value):
+        return value
+    try:
+        number = phonenumbers.parse(value, (region or "US").upper())
+    except phonenumbers.NumberParseException:
+        raise Unusable(external_id, "phone", "Not a telephone number.") from None
+    if not phonenumbers.is_possible_number(number):
+        raise Unusable(external_id, "phone", "Not a possible telephone number.")
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _choose(base: Any, local: Any, remote: Any, unrelated: bool, local_wins: bool) -> tuple[Any, bool]:
+    local, remote, base = local or None, remote or None, base or None
+    if remote in (local, base):
+        return local, False
+    if local == base:
+        return remote, False
+    if unrelated and (local is None or remote is None):
+        return (remote if local is None else local), False
+    return (local if local_wins else remote), True
+
+
+def _merge_tags(base: Data | None, local: Data, remote: Data) -> list[str]:
+    before = set((base or {}).get("tags") or ())
+    ours, theirs = set(local.get("tags") or ()), set(remote.get("tags") or ())
+    return sorted((ours | theirs) - (before - ours) - (before - theirs))
+
+
+def _merge_custom_fields(base: Data | None, local: Data, remote: Data, *, local_wins: bool, conflicts: list[str]) -> Data:
+    before = (base or {}).get("custom_fields") or {}
+    ours, theirs = local.get("custom_fields") or {}, remote.get("custom_fields") or {}
+    if ours == theirs:
+        return dict(ours)
+    kept: Data = {}
+    for key in {**theirs, **ours}:
+        value, clash = _choose(before.get(key), ours.get(key), theirs.get(key), base is None, local_wins)
+        if clash:
+            conflicts.append(f"custom_fields.{key}")
+        if value is not None:
+            kept[key] = value
+    return kept
+
+
+def _text(external_id: str, field: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise Unusable(external_id, field, "Not a text.")
+    if len(value) > MAX_TEXT:
+        raise Unusable(external_id, field, f"Longer than {MAX_TEXT} characters.")
+    return value.strip().replace("\x00", "")
+
+
+def _birthday(external_id: str, value: Any) -> str:
+    found = _DATE.fullmatch(value) if isinstance(value, str) else None
+    try:
+        return date.fromisoformat(found.group(1) if found else "").isoformat()
+    except ValueError:
+        raise Unusable(external_id, "dateOfBirth", "Not a date.") from None
+
+
+def _tags(external_id: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+        raise Unusable(external_id, "tags", "Not a list of texts.")
+    return sorted({tag.strip().lower() for tag in value if tag.strip()})
+
+
+def _custom_fields(external_id: str, value: Any) -> Data:
+    if not isinstance(value, list):
+        raise Unusable(external_id, "customFields", "Not a list.")
+    try:
+        return {field["id"]: field["value"] for field in value if field.get("value") not in (None, "", [])}
+    except (TypeError, KeyError, AttributeError):
+        raise Unusable(external_id, "customFields", "Not a list of fields with id and value.") from None
+
+
+def _moment(value: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return datetime.fromtimestamp(0, UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,234 @@
+"""Hints over Redis pub/sub that something of an account changed.
+
+A hint carries ids, never data: whoever gets one reads PostgreSQL again, under row-level security. Hints may be lost, doubled
+or late. After every reconnect, and every POLL seconds while Redis is away, listeners get a GAP, upon which they read again as
+well; so a lost hint costs latency and never an update.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import UUID
+
+import orjson
+import structlog
+from broadcaster import Broadcast, Event
+from broadcaster._backends.base import BroadcastBackend
+from redis import asyncio as redis
+from redis.exceptions import RedisError
+
+POLL = 2.0
+_MAILBOX = 1_000
+_GAP_MESSAGE = ""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something of `noun`, such as 'job', changed."""
+
+    noun: str
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What changed since the last hint; with `gap`, unknown things may have changed too."""
+
+    changes: frozenset[Change]
+    gap: bool = False
+
+
+class Mailbox:
+    """Coalesces the hints of one listener: however slow it reads, memory is bounded."""
+
+    def __init__(self) -> None:
+        self._changes: set[Change] = set()
+        self._gap = False
+        self._filled = asyncio.Event()
+
+    def put(self, change: Change | None) -> None:
+        """Add a change; None, or one too many, becomes a gap."""
+        if change is None or len(self._changes) >= _MAILBOX:
+            self._changes.clear()
+            self._gap = True
+        else:
+            self._changes.add(change)
+        self._filled.set()
+
+    async def get(self) -> Hint:
+        """Wait for at least one change or gap, and take all there is."""
+        await self._filled.wait()
+        hint = Hint(frozenset(self._changes), self._gap)
+        self._changes.clear()
+        self._gap = False
+        self._filled.clear()
+        return hint
+
+    async def __aiter__(self) -> AsyncIterator[Hint]:
+        while True:
+            yield await self.get()
+
+
+class Events:
+    """Publishes and listens for one process. One Redis subscription per account, however many listeners it has here."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._backend = RedisHints(redis_url)
+        self._broadcast = Broadcast(backend=self._backend)
+        self._mailboxes: dict[UUID, dict[UUID | None, set[Mailbox]]] = defaultdict(lambda: defaultdict(set))
+        self._pumps: dict[UUID, asyncio.Task[None]] = {}
+        self._lock = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Start listening; succeeds even while Redis is away."""
+        await self._broadcast.connect()
+
+    async def close(self) -> None:
+        """Stop."""
+        for pump in self._pumps.values():
+            pump.cancel()
+        with suppress(RedisError, OSError):
+            await self._broadcast.disconnect()
+
+    async def publish(self, account_id: UUID, changes: Iterable[Change]) -> None:
+        """Tell every process's listeners. Raises RedisError or OSError when Redis is away."""
+        message = orjson.dumps([[change.noun, str(change.id)] for change in dict.fromkeys(changes)])
+        await self._broadcast.publish(_channel(account_id), message)
+
+    @asynccontextmanager
+    async def listen(self, account_id: UUID, subject_id: UUID | None = None) -> AsyncIterator[Mailbox]:
+        """Hints about `subject_id`, or about all of the account. Once this is entered, no later change is missed."""
+        mailbox = Mailbox()
+        async with self._lock:  # two first listeners at once would otherwise replace each other's subscription
+            boxes = self._mailboxes[account_id]
+            boxes[subject_id].add(mailbox)
+            if account_id not in self._pumps:
+                ready = asyncio.Event()
+                self._pumps[account_id] = asyncio.create_task(self._pump(account_id, ready))
+                await ready.wait()
+        try:
+            yield mailbox
+        finally:
+            boxes[subject_id].discard(mailbox)
+            if not boxes[subject_id]:
+                del boxes[subject_id]
+            if not boxes and account_id in self._pumps:
+                self._pumps.pop(account_id).cancel()
+                self._mailboxes.pop(account_id, None)
+
+    async def _pump(self, account_id: UUID, ready: asyncio.Event) -> None:
+        async with self._broadcast.subscribe(_channel(account_id)) as subscriber:
+            ready.set()
+            while True:
+                self._deliver(account_id, (await subscriber.get()).message)
+
+    def _deliver(self, account_id: UUID, message: str) -> None:
+        boxes = self._mailboxes.get(account_id)
+        if not boxes:
+            return
+        if message == _GAP_MESSAGE:
+            for mailbox in [box for group in boxes.values() for box in group]:
+                mailbox.put(None)
+            return
+        for noun, subject in orjson.loads(message):
+            change = Change(noun, UUID(subject))
+            for mailbox in (*boxes.get(change.id, ()), *boxes.get(None, ())):
+                mailbox.put(change)
+
+
+def _channel(account_id: UUID) -> str:
+    return f"bots:events:{account_id}"
+
+
+class RedisHints(BroadcastBackend):
+    """A backend of broadcaster that outlives Redis: it reconnects, subscribes again and then reports a gap on every channel.
+
+    The stock one's listener ends silently when Redis restarts, and its subscribers then wait for ever.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._redis: redis.Redis = redis.from_url(url, socket_connect_timeout=2)
+        self._pubsub = self._redis.pubsub()
+        self._channels: set[str] = set()
+        self._unconfirmed: dict[str, asyncio.Event] = {}
+        self._gaps: asyncio.Queue[str] = asyncio.Queue()
+        self._wanted = asyncio.Event()
+        self._lost = False
+
+    async def connect(self) -> None:
+        """Nothing to do until the first channel is wanted."""
+
+    async def disconnect(self) -> None:
+        """Close both connections."""
+        await self._pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+        await self._redis.aclose()
+
+    async def subscribe(self, group: str) -> None:
+        """Want `group`, and wait until Redis confirms; while Redis is away it is subscribed upon the reconnect."""
+        self._channels.add(group)
+        confirmed = self._unconfirmed[group] = asyncio.Event()
+        try:
+            await self._pubsub.subscribe(group)
+            self._wanted.set()
+            await asyncio.wait_for(confirmed.wait(), timeout=2)
+        except (RedisError, OSError, TimeoutError):
+            self._lost = True
+            self._wanted.set()
+        finally:
+            self._unconfirmed.pop(group, None)
+
+    async def unsubscribe(self, group: str) -> None:
+        """Want `group` no more."""
+        self._channels.discard(group)
+        if not self._channels:
+            self._wanted.clear()
+        with suppress(RedisError, OSError):
+            await self._pubsub.unsubscribe(group)
+
+    async def publish(self, channel: str, message: Any) -> None:
+        """Raises RedisError or OSError when Redis is away."""
+        await self._redis.publish(channel, message)
+
+    async def next_published(self) -> Event:
+        """The next message or gap; never raises, since that would end broadcaster's listener for good."""
+        while True:
+            if not self._gaps.empty():
+                return Event(self._gaps.get_nowait(), _GAP_MESSAGE)
+            await self._wanted.wait()
+            try:
+                if self._lost:
+                    await self._reconnect()
+                    continue
+                message = await self._pubsub.get_message(timeout=5.0)
+            except (RedisError, OSError) as error:
+                log.warning("redis.away", error=str(error))
+                self._lost = True
+                self._report_gap()
+                await asyncio.sleep(POLL)
+                continue
+            if message is None:
+                continue
+            channel = message["channel"].decode()
+            if message["type"] == "message":
+                return Event(channel, message["data"].decode())
+            if message["type"] == "subscribe" and channel in self._unconfirmed:
+                self._unconfirmed[channel].set()
+
+    async def _reconnect(self) -> None:
+        await self._pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+        self._pubsub = self._redis.pubsub()
+        await cast("Awaitable[bool]", self._redis.ping())
+        if self._channels:
+            await self._pubsub.subscribe(*self._channels)
+        self._lost = False
+        log.info("redis.back", channels=len(self._channels))
+        self._report_gap()
+
+    def _report_gap(self) -> None:
+        for channel in self._channels:
+            self._gaps.put_nowait(channel)

@@ -1,0 +1,83 @@
+"""What can be asked of a job: one frozen dataclass per kind, with a stable `kind` string that outlives renames of the class."""
+
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any, ClassVar, Self, get_type_hints
+from uuid import UUID
+
+from db.models.jobs import Lane
+from domain.errors import DomainError
+
+
+class UnknownKind(DomainError):
+    """No handler of this release runs such a job; it waits for one that does (a deploy was rolled back, say)."""
+
+    code = "BGJ-010"
+
+
+class UnreadableArgs(DomainError):
+    """The stored arguments do not fit the kind: they come from a newer release, or were damaged."""
+
+    code = "BGJ-011"
+
+
+_KINDS: dict[str, type["JobArgs"]] = {}
+
+
+@dataclass(frozen=True)
+class JobArgs:
+    """The base of all kinds.
+
+        @dataclass(frozen=True)
+        class SyncContacts(JobArgs, kind="crm.contacts.sync", title="Contact sync", lane=Lane.BULK):
+            run_id: UUID
+
+    Fields are str, int, float, bool, UUID, or lists of these. `timeout` bounds all attempts together, in seconds from the
+    first start; it wins over retries.
+    """
+
+    kind: ClassVar[str]
+    title: ClassVar[str]
+    lane: ClassVar[Lane]
+    timeout: ClassVar[int]
+    max_retries: ClassVar[int]
+
+    def __init_subclass__(cls, *, kind: str, title: str, lane: Lane, timeout: int = 3600, max_retries: int = 5) -> None:
+        super().__init_subclass__()
+        cls.kind, cls.title, cls.lane, cls.timeout, cls.max_retries = kind, title, lane, timeout, max_retries
+        if _KINDS.setdefault(kind, cls).__qualname__ != cls.__qualname__:
+            raise TypeError(f"two job kinds are called {kind!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object that is stored in the job's row."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        """Read a stored object. Unknown keys (of a newer release) are ignored. Raises UnreadableArgs."""
+        hints = get_type_hints(cls)
+        try:
+            known = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
+            return cls(**{name: UUID(value) if hints[name] is UUID else value for name, value in known.items()})
+        except (TypeError, ValueError, AttributeError) as error:
+            raise UnreadableArgs(f"The stored arguments do not fit {cls.kind}: {error}") from None
+
+
+def kinds() -> MappingProxyType[str, type[JobArgs]]:
+    """Every kind whose module was imported."""
+    return MappingProxyType(_KINDS)
+
+
+def read(kind: str, stored: dict[str, Any]) -> JobArgs:
+    """The typed arguments of a stored job. Raises UnknownKind or UnreadableArgs."""
+    if kind not in _KINDS:
+        raise UnknownKind(f"This release does not know jobs of kind {kind}.")
+    return _KINDS[kind].from_json(stored)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

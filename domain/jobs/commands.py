@@ -1,0 +1,203 @@
+"""What people and the product do to jobs from outside a worker."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from db.base import new_id
+from db.models.jobs import TERMINAL, Job, JobEvent, JobLog, JobState, LogLevel
+from domain.actor import Scope
+from domain.errors import Conflict, NotFound
+from domain.jobs.args import JobArgs
+from domain.jobs.lifecycle import Transition, transition
+from domain.unit import Unit
+
+_UNSTARTED = frozenset(
+    {JobState.BLOCKED, JobState.SCHEDULED, JobState.READY, JobState.ADMITTED, JobState.BACKOFF, JobState.WAITING}
+)
+_RETRYABLE = frozenset({JobState.FAILED, JobState.PARTIAL, JobState.CANCELLED})
+
+
+class NotRetryable(Conflict):
+    """Only a job that failed, was cancelled or succeeded in part can be retried."""
+
+    code = "BGJ-020"
+
+
+class NotCancellable(Conflict):
+    """The job has ended already."""
+
+    code = "BGJ-021"
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """The job, and whether it is new: a live one with the same dedupe key is returned instead of a second one."""
+
+    job: Job
+    is_new: bool
+
+
+async def enqueue(
+    unit: Unit,
+    args: JobArgs,
+    *,
+    location_id: UUID | None = None,
+    dedupe_key: str | None = None,
+    run_at: datetime | None = None,
+    priority: int = 0,
+    title: str | None = None,
+) -> Enqueued:
+    """Write the job down in this unit; after the commit it starts as soon as a slot is free.
+
+    `run_at` in the future makes it a scheduled one. Of jobs that have not ended, only one may carry a `dedupe_key`.
+    """
+    actor = unit.actor
+    values = {
+        "id": new_id(),
+        "account_id": unit.account_id,
+        "kind": args.kind,
+        "lane": args.lane,
+        "title": title or args.title,
+        "args": args.to_json(),
+        "location_id": location_id,
+        "state": JobState.READY if run_at is None else JobState.SCHEDULED,
+        "priority": priority,
+        "max_retries": args.max_retries,
+        "timeout_seconds": args.timeout,
+        "dedupe_key": dedupe_key,
+        "origin_type": actor.type,
+        "origin_id": actor.id,
+        "origin_name": actor.name,
+        "request_id": actor.request_id,
+    }
+    if run_at is not None:
+        values["run_at"] = run_at
+    row = insert(Job).values(values)
+    if dedupe_key is not None:
+        row = row.on_conflict_do_nothing(
+            index_elements=[Job.account_id, Job.dedupe_key], index_where=Job.state.not_in(sorted(TERMINAL))
+        )
+    job = (await unit.session.scalars(row.returning(Job))).one_or_none()
+    if job is None:
+        return Enqueued(await _live_twin(unit, dedupe_key), is_new=False)
+    unit.session.add(
+        JobEvent(job_id=job.id, account_id=job.account_id, version=job.version, state=job.state, attempt=0, done=0)
+    )
+    _announce(unit, job)
+    return Enqueued(job, is_new=True)
+
+
+async def cancel(unit: Unit, *, job_id: UUID) -> Job:
+    """Cancel a job: at once where it has not started, else at its next checkpoint, keeping what it did until then.
+
+    Cancelling twice is harmless. Raises NotFound, NotCancellable.
+    """
+    unit.require(Scope.JOBS_WRITE)
+    for sources, to in ((_UNSTARTED, JobState.CANCELLED), (frozenset({JobState.RUNNING}), JobState.CANCELLING)):
+        moved = await transition(unit.session, Transition([job_id], sources, to, values=_keep_lease(to)))
+        if moved:
+            unit.audit("job.cancel", subject_type="job", subject_id=job_id, state=moved[0].state)
+            _announce(unit, moved[0])
+            return moved[0]
+    job = await _get(unit, job_id)
+    if job.state not in {JobState.CANCELLING, JobState.CANCELLED}:
+        raise NotCancellable(f"This job has ended already: it {_PAST[job.state]}.")
+    return job
+
+
+async def retry(unit: Unit, *, job_id: UUID) -> Job:
+    """Run an ended job again from its last checkpoint, with all its retries to spend again; its history stays.
+
+    A job in backoff is not made to wait any longer. Raises NotFound, NotRetryable.
+    """
+    unit.require(Scope.JOBS_WRITE)
+    fresh = {
+        "run_at": sa.func.now(),
+        "failures": 0,
+        "deadline_at": None,
+        "finished_at": None,
+        "error_code": None,
+        "error_message": None,
+        "message": None,
+    }
+    moved = await transition(unit.session, Transition([job_id], _RETRYABLE, JobState.READY, values=fresh))
+    if not moved:
+        at_once = Transition([job_id], frozenset({JobState.BACKOFF, JobState.WAITING}), JobState.READY, values=fresh)
+        moved = await transition(unit.session, at_once)
+    if not moved:
+        job = await _get(unit, job_id)
+        raise NotRetryable(f"This job cannot be retried: it {_PAST[job.state]}.")
+    unit.audit("job.retry", subject_type="job", subject_id=job_id)
+    _announce(unit, moved[0])
+    return moved[0]
+
+
+async def wake(unit: Unit, *, waiting_for: str) -> list[Job]:
+    """Make jobs ready that wait for `waiting_for`, which has just come about."""
+    ids = (
+        await unit.session.scalars(
+            sa.select(Job.id).where(Job.state == JobState.WAITING, Job.waiting_for == waiting_for).with_for_update()
+        )
+    ).all()
+    values = {"run_at": sa.func.now(), "waiting_for": None, "message": None, "error_code": None, "error_message": None}
+    woken = await transition(unit.session, Transition(ids, frozenset({JobState.WAITING}), JobState.READY, values=values))
+    for job in woken:
+        _announce(unit, job)
+    return list(woken)
+
+
+def add_log(
+    unit: Unit, *, job_id: UUID, level: LogLevel, code: str, message: str, subject: str | None = None, field: str | None = None
+) -> None:
+    """Write a line about one thing that the job met; it is kept if the unit commits."""
+    unit.session.add(
+        JobLog(account_id=unit.account_id, job_id=job_id, level=level, code=code, message=message, subject=subject, field=field)
+    )
+
+
+def _keep_lease(to: JobState) -> dict[str, object]:
+    """A job that is being cancelled is still its worker's, whose lease bounds how long that may take."""
+    keep = {"lease_until": Job.lease_until, "worker": Job.worker}
+    return {**keep, "message": "Cancelling"} if to is JobState.CANCELLING else {"message": "Cancelled"}
+
+
+async def _live_twin(unit: Unit, dedupe_key: str | None) -> Job:
+    query = sa.select(Job).where(Job.dedupe_key == dedupe_key, Job.state.not_in(TERMINAL))
+    job = (await unit.session.scalars(query)).one_or_none()
+    if job is None:
+        raise Conflict("The same work ended just now; ask again.")
+    return job
+
+
+async def _get(unit: Unit, job_id: UUID) -> Job:
+    job = (await unit.session.scalars(sa.select(Job).where(Job.id == job_id))).one_or_none()
+    if job is None:
+        raise NotFound("There is no such job.")
+    return job
+
+
+def _announce(unit: Unit, job: Job) -> None:
+    unit.changed("job", job.id)
+    if job.state is JobState.READY:
+        unit.admit(job.lane)
+
+
+_PAST = {
+    JobState.BLOCKED: "waits for another job",
+    JobState.SCHEDULED: "has not started yet",
+    JobState.READY: "is about to start",
+    JobState.ADMITTED: "is about to start",
+    JobState.RUNNING: "is running",
+    JobState.BACKOFF: "will be retried",
+    JobState.WAITING: "is waiting",
+    JobState.CANCELLING: "is being cancelled",
+    JobState.SUCCEEDED: "succeeded",
+    JobState.PARTIAL: "succeeded in part",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "was cancelled",
+    JobState.SKIPPED: "was skipped",
+}

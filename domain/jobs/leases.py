@@ -1,0 +1,94 @@
+"""What a worker does with a job that it was given: claim it, keep it, and give it back with an outcome."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.models.jobs import Job, JobState, Lane, Worker
+from domain.jobs.admission import LEASE
+from domain.jobs.lifecycle import AttemptEnd, Transition, transition
+
+HELD = frozenset({JobState.RUNNING, JobState.CANCELLING})
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A job as its worker holds it."""
+
+    job_id: UUID
+    fence: int
+
+
+async def claim(session: AsyncSession, *, job_id: UUID, fence: int, worker: str) -> Job | None:
+    """Start the next attempt; None when the lease went to somebody else, or this is a push that came twice.
+
+    Takes a session across accounts: the carrier knows ids only.
+    """
+    jobs = await transition(
+        session,
+        Transition(
+            [job_id],
+            frozenset({JobState.ADMITTED}),
+            JobState.RUNNING,
+            fence=fence,
+            starts_for=worker,
+            values={
+                "lease_until": sa.func.now() + LEASE,
+                "run_at": sa.func.now(),
+                "started_at": sa.func.coalesce(Job.started_at, sa.func.now()),
+                "deadline_at": sa.func.coalesce(
+                    Job.deadline_at, sa.func.now() + Job.timeout_seconds * sa.literal_column("interval '1 second'")
+                ),
+            },
+        ),
+    )
+    return jobs[0] if jobs else None
+
+
+async def register(session: AsyncSession, *, worker: str, lane: Lane, capacity: int) -> None:
+    """Tell admission that a worker is alive and how many jobs it carries at once. Called with every heartbeat."""
+    row = insert(Worker).values(name=worker, lane=lane, capacity=capacity)
+    update = {"capacity": capacity, "seen_at": sa.func.now()}
+    await session.execute(row.on_conflict_do_update(index_elements=[Worker.name], set_=update))
+
+
+async def deregister(session: AsyncSession, *, worker: str) -> None:
+    """Tell admission that a worker takes no more jobs."""
+    await session.execute(sa.delete(Worker).where(Worker.name == worker))
+
+
+async def extend(session: AsyncSession, *, worker: str, held: Collection[Held]) -> Mapping[Held, JobState]:
+    """Prolong the leases of `held`; those missing from the answer were lost to somebody else."""
+    if not held:
+        return {}
+    rows = await session.execute(
+        sa.update(Job)
+        .where(sa.tuple_(Job.id, Job.fence).in_([(item.job_id, item.fence) for item in held]))
+        .where(Job.worker == worker, Job.state.in_(HELD))
+        .values(lease_until=sa.func.now() + LEASE)
+        .returning(Job.id, Job.fence, Job.state)
+        .execution_options(synchronize_session=False)
+    )
+    return {Held(job_id, fence): state for job_id, fence, state in rows}
+
+
+async def release(session: AsyncSession, *, held: Held, to: JobState, end: AttemptEnd, values: Mapping[str, Any]) -> Job | None:
+    """End the attempt and move the job on, after `end.next_delay` where it is to run again.
+
+    None when the lease was lost meanwhile, and then nothing was written.
+    """
+    if end.next_delay is not None:
+        values = {**values, "run_at": sa.func.now() + timedelta(seconds=end.next_delay)}
+    sources = frozenset({JobState.RUNNING, JobState.CANCELLING}) if to in _ENDS_CANCELLING else frozenset({JobState.RUNNING})
+    jobs = await transition(session, Transition([held.job_id], sources, to, fence=held.fence, ends=end, values=values))
+    return jobs[0] if jobs else None
+
+
+# A job that is being cancelled may still finish first; but it does not go back into the queue.
+_ENDS_CANCELLING = frozenset({JobState.SUCCEEDED, JobState.PARTIAL, JobState.FAILED, JobState.CANCELLED})

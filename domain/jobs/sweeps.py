@@ -1,0 +1,74 @@
+"""What time alone brings about: due jobs become ready, lapsed leases are taken back, old history goes.
+
+Every sweep may run in several processes at once: rows that another one holds are skipped.
+"""
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.models.jobs import Job, JobEvent, JobState
+from db.models.tenancy import IdempotencyKey
+from domain.jobs import retry
+from domain.jobs.admission import LEASE
+from domain.jobs.lifecycle import AttemptEnd, Transition, transition
+
+_BATCH = 500
+EVENTS_KEPT = timedelta(days=7)
+IDEMPOTENCY_KEPT = timedelta(days=2)
+LOST_MESSAGE = "The worker that ran this fell silent; the job goes on from its last checkpoint."
+
+
+async def ready_due(session: AsyncSession) -> list[Job]:
+    """Scheduled jobs and retries whose time has come become ready."""
+    waiting = frozenset({JobState.SCHEDULED, JobState.BACKOFF})
+    due = sa.select(Job.id).where(Job.state.in_(waiting), Job.run_at <= sa.func.now(), Job.paused_at.is_(None))
+    ids = (await session.scalars(due.order_by(Job.run_at).limit(_BATCH).with_for_update(skip_locked=True))).all()
+    return list(await transition(session, Transition(ids, waiting, JobState.READY))) if ids else []
+
+
+async def take_back_lapsed(session: AsyncSession) -> list[Job]:
+    """Leases whose holder fell silent end: admitted jobs are ready again, running ones lose their attempt.
+
+    Not within a lease of PostgreSQL's own start: while it was away nobody could send a heartbeat.
+    """
+    up_long_enough = sa.func.pg_postmaster_start_time() < sa.func.now() - LEASE
+    leased = (JobState.ADMITTED, JobState.RUNNING, JobState.CANCELLING)
+    lapsed = sa.select(Job).where(Job.state.in_(leased), Job.lease_until < sa.func.now(), up_long_enough)
+    jobs = (await session.scalars(lapsed.limit(_BATCH).with_for_update(skip_locked=True))).all()
+    moved: list[Job] = []
+    for job in jobs:
+        moved += await transition(session, _after_silence(job))
+    return moved
+
+
+def _after_silence(job: Job) -> Transition:
+    source = frozenset({job.state})
+    if job.state is JobState.ADMITTED:
+        return Transition([job.id], source, JobState.READY, fence=job.fence)
+    end = AttemptEnd(retry.lost(failures=0, max_retries=0).outcome, error_code="BGJ-012", error_message=LOST_MESSAGE)
+    if job.state is JobState.CANCELLING:
+        return Transition([job.id], source, JobState.CANCELLED, fence=job.fence, ends=end)
+    verdict = retry.lost(failures=job.failures, max_retries=job.max_retries)
+    values: dict[str, object] = {"failures": Job.failures + 1, "message": LOST_MESSAGE, "error_code": end.error_code}
+    if verdict.delay is None:
+        values |= {"error_message": LOST_MESSAGE}
+    else:
+        values |= {"run_at": sa.func.now() + timedelta(seconds=verdict.delay)}
+        end = AttemptEnd(verdict.outcome, error_code="BGJ-012", error_message=LOST_MESSAGE, next_delay=verdict.delay)
+    return Transition([job.id], source, verdict.state, fence=job.fence, ends=end, values=values)
+
+
+async def next_due_in(session: AsyncSession) -> float | None:
+    """Seconds until the next scheduled job or retry; None when there is none."""
+    waiting = (JobState.SCHEDULED, JobState.BACKOFF)
+    seconds = sa.extract("epoch", sa.func.min(Job.run_at) - sa.func.now())
+    found = (await session.execute(sa.select(seconds).where(Job.state.in_(waiting), Job.paused_at.is_(None)))).scalar()
+    return None if found is None else max(0.0, float(found))
+
+
+async def prune(session: AsyncSession) -> None:
+    """Drop events and idempotency keys that nobody may ask for any more."""
+    await session.execute(sa.delete(JobEvent).where(JobEvent.at < sa.func.now() - EVENTS_KEPT))
+    await session.execute(sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < sa.func.now() - IDEMPOTENCY_KEPT))

@@ -1,0 +1,120 @@
+"""The one composition root: what a process holds open. Web, workers, clock and command line each open one."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from redis import asyncio as redis
+from redis.exceptions import RedisError
+
+from db.models.jobs import Job, Lane
+from db.session import Database
+from domain.actor import Actor
+from domain.crm.connections.app import GhlApp
+from domain.events import Change, Events
+from domain.jobs import admission
+from domain.jobs.carrier import Carrier
+from domain.settings import Settings
+from domain.tenancy.vault import Vault
+from domain.unit import Unit
+from domain.vendors.gohighlevel.oauth import OAuth, OAuthApp
+from domain.vendors.http import VendorHttp, open_client
+from domain.vendors.limits import Limiter
+
+CALLBACK_PATH = "/oauth/gohighlevel/callback"
+WEBHOOK_PATH = "/webhooks/gohighlevel"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Everything with a connection behind it."""
+
+    settings: Settings
+    database: Database
+    events: Events
+    carrier: Carrier
+    redis: redis.Redis
+    vault: Vault
+    ghl: GhlApp
+
+    def unit(self, actor: Actor) -> AbstractAsyncContextManager[Unit]:
+        """One transaction as `actor`; after its commit, what the unit promised is delivered."""
+        return _unit(self, actor)
+
+    async def admit(self, lane: Lane, account_id: UUID | None = None) -> None:
+        """Let ready jobs start. A failure is logged: the clock admits again within seconds."""
+        try:
+            admitted = await admission.admit(self.database, self.carrier, lane=lane, account_id=account_id)
+        except (RedisError, OSError) as error:
+            log.warning("admission.push_failed", error=str(error), lane=lane.value)
+            return
+        for job in admitted:
+            await self.announce(job)
+
+    async def announce(self, job: Job) -> None:
+        """Hint subscribers at a job that moved."""
+        await self.publish(job.account_id, [Change("job", job.id)])
+
+    async def publish(self, account_id: UUID, changes: list[Change]) -> None:
+        """Hint at changes. A failure is logged: subscribers read again after a gap."""
+        try:
+            await self.events.publish(account_id, changes)
+        except (RedisError, OSError) as error:
+            log.warning("events.publish_failed", error=str(error))
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings, *, pool_size: int = 10) -> AsyncIterator[Runtime]:
+    """Open in the event loop that uses it; closes in reverse order."""
+    database = Database(settings.database_url, pool_size=pool_size)
+    events = Events(settings.redis_url)
+    carrier = Carrier(settings.redis_url)
+    connection: redis.Redis = redis.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=5)
+    http = open_client()
+    registration = OAuthApp(
+        client_id=settings.ghl_client_id,
+        client_secret=settings.ghl_client_secret.get_secret_value(),
+        api_url=settings.ghl_api_url,
+        authorize_url=settings.ghl_authorize_url,
+    )
+    limiter = Limiter(connection, vendor="gohighlevel", burst=settings.ghl_burst, seconds=settings.ghl_burst_seconds)
+    vendor = VendorHttp(http, vendor="GoHighLevel")
+    vault = Vault(settings.master_keys)
+
+    def open_unit(actor: Actor) -> AbstractAsyncContextManager[Unit]:
+        return runtime.unit(actor)
+
+    ghl = GhlApp(
+        http=vendor,
+        oauth=OAuth(vendor, registration, limiter=limiter),
+        registration=registration,
+        limiter=limiter,
+        vault=vault,
+        open_unit=open_unit,
+        redirect_uri=settings.public_url.rstrip("/") + CALLBACK_PATH,
+    )
+    runtime = Runtime(settings, database, events, carrier, connection, vault, ghl)
+    await events.open()
+    try:
+        yield runtime
+    finally:
+        await events.close()
+        await http.aclose()
+        carrier.close()
+        await connection.aclose()
+        await database.close()
+
+
+@asynccontextmanager
+async def _unit(runtime: Runtime, actor: Actor) -> AsyncIterator[Unit]:
+    async with runtime.database.account(actor.account_id) as session:
+        unit = Unit(session, actor)
+        yield unit
+    if unit.changes:
+        await runtime.publish(unit.account_id, unit.changes)
+    for lane in unit.lanes_to_admit:
+        await runtime.admit(lane, unit.account_id)

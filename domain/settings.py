@@ -1,0 +1,67 @@
+"""Typed settings, read once from the environment; every missing or malformed one is reported at the same time."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class SettingsError(Exception):
+    """The environment is not usable; the message has one line per setting."""
+
+
+class Settings(BaseSettings):
+    """What a deployment decides. The environment variable is the field's name in upper case.
+
+    No secret has a default: `bots up` writes generated ones for its demo into its data folder, a deployment sets its own.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    database_url: str = Field(description="postgresql://user:password@host/name, or with ?host=/socket/folder")
+    redis_url: str = Field(description="redis://host:port/0, rediss://, or unix:///path/to/socket")
+    public_url: str = Field(description="where browsers reach this server, such as https://api.example.com")
+
+    access_token_key: SecretStr = Field(min_length=32, description="signs access tokens (HS256), 32 characters or more")
+    master_keys: Annotated[dict[int, SecretStr], NoDecode] = Field(
+        description="wraps the accounts' data keys: version:base64 of 32 bytes, comma separated; the highest version wraps"
+    )
+
+    ghl_client_id: str = Field(description="of the marketplace app")
+    ghl_client_secret: SecretStr = Field(description="of the marketplace app")
+    ghl_webhook_public_key: str = Field(description="Ed25519 public key that signs GoHighLevel's webhooks, PEM or base64 DER")
+    ghl_api_url: str = "https://services.leadconnectorhq.com"
+    ghl_authorize_url: str = "https://marketplace.gohighlevel.com/v2/oauth/chooselocation"
+    ghl_burst: int = Field(default=100, ge=1, description="requests that GoHighLevel allows in ghl_burst_seconds")
+    ghl_burst_seconds: float = Field(default=10.0, gt=0)
+
+    demo: bool = Field(default=False, description="prints and prefills a token of the demo account; never in production")
+    spa_url: str | None = Field(default=None, description="where OAuth returns and links lead; none: a plain page")
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="browser origins allowed by CORS")
+    introspection: bool = Field(default=True, description="whether signed-in users may introspect the schema")
+    graphiql: bool = Field(default=True, description="whether GraphiQL is served at the root")
+    trusted_documents: Path | None = Field(default=None, description="JSON file, sha256 -> document; others are refused")
+    log_level: str = "info"
+    data_dir: Path = Path(".data")
+
+    @field_validator("master_keys", mode="before")
+    @classmethod
+    def _parse_master_keys(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return {int(version): SecretStr(key) for version, _, key in (part.strip().partition(":") for part in value.split(","))}
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _parse_list(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def load() -> Settings:
+    """Read the environment. Raises SettingsError that names every missing or malformed setting."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [f"  {'.'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()]
+        raise SettingsError("These settings are missing or wrong:\n" + "\n".join(lines)) from None

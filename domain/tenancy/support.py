@@ -1,0 +1,88 @@
+"""Letting support staff in for a while, and the log of what they reached."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from db.models.tenancy import AccessLog, AccessOutcome, AuditLog, SupportGrant
+from domain.actor import Scope
+from domain.errors import Invalid, NotFound
+from domain.paging import Order, Page, Window, paginate
+from domain.unit import Unit
+
+MAX_MINUTES = 7 * 24 * 60
+NEWEST_GRANTS = Order((SupportGrant.id,), descending=True)
+NEWEST_ACCESSES = Order((AccessLog.id,), descending=True)
+NEWEST_AUDITS = Order((AuditLog.id,), descending=True)
+
+
+async def grant(unit: Unit, *, reason: str, minutes: int) -> SupportGrant:
+    """Let support staff in for `minutes`, 1 to 10,080 (a week). Raises Forbidden, Invalid."""
+    unit.require(Scope.MEMBERS_WRITE)
+    if not 1 <= minutes <= MAX_MINUTES:
+        raise Invalid(f"A grant lasts 1 to {MAX_MINUTES} minutes.", field=("minutes",))
+    if not reason.strip():
+        raise Invalid("A reason is needed; it is shown in the log.", field=("reason",))
+    row = sa.insert(SupportGrant).values(
+        account_id=unit.account_id,
+        reason=reason.strip(),
+        granted_by=unit.actor.id,
+        expires_at=sa.func.now() + timedelta(minutes=minutes),
+    )
+    made = (await unit.session.scalars(row.returning(SupportGrant))).one()
+    unit.audit("support.grant", subject_type="support_grant", subject_id=made.id, reason=made.reason, minutes=minutes)
+    return made
+
+
+async def revoke(unit: Unit, *, grant_id: UUID) -> SupportGrant:
+    """Shut support staff out at once; revoking twice is harmless. Raises Forbidden, NotFound."""
+    unit.require(Scope.MEMBERS_WRITE)
+    ended = sa.update(SupportGrant).where(SupportGrant.id == grant_id)
+    row = (
+        await unit.session.scalars(
+            ended.values(revoked_at=sa.func.coalesce(SupportGrant.revoked_at, sa.func.now())).returning(SupportGrant)
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound("There is no such grant.")
+    unit.audit("support.revoke", subject_type="support_grant", subject_id=row.id)
+    return row
+
+
+def log_access(unit: Unit, *, action: str, resource: str, outcome: AccessOutcome, reason: str | None = None) -> None:
+    """Write down that the actor reached the account's data, or tried to."""
+    actor = unit.actor
+    unit.session.add(
+        AccessLog(
+            account_id=unit.account_id,
+            actor_type=actor.type,
+            actor_id=actor.id,
+            actor_name=actor.name,
+            action=action,
+            resource=resource[:500],
+            outcome=outcome,
+            reason=reason,
+            request_id=actor.request_id,
+            ip=actor.ip,
+        )
+    )
+
+
+async def grants_page(unit: Unit, *, window: Window) -> Page[SupportGrant]:
+    """The account's grants, newest first, ended ones included."""
+    unit.require(Scope.LOGS_READ)
+    return await paginate(unit.session, sa.select(SupportGrant), order=NEWEST_GRANTS, window=window)
+
+
+async def access_page(unit: Unit, *, window: Window) -> Page[AccessLog]:
+    """The access log, newest first."""
+    unit.require(Scope.LOGS_READ)
+    return await paginate(unit.session, sa.select(AccessLog), order=NEWEST_ACCESSES, window=window)
+
+
+async def audit_page(unit: Unit, *, window: Window, subject_id: UUID | None = None) -> Page[AuditLog]:
+    """The audit log, newest first; of one subject where `subject_id` is given."""
+    unit.require(Scope.LOGS_READ)
+    query = sa.select(AuditLog) if subject_id is None else sa.select(AuditLog).where(AuditLog.subject_id == subject_id)
+    return await paginate(unit.session, query, order=NEWEST_AUDITS, window=window)

@@ -1,0 +1,159 @@
+"""The web process: GraphQL by all its doors, GraphiQL, and the few routes beside them."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import Any
+
+import orjson
+import structlog
+from prometheus_client import Histogram
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from db.base import new_id
+from domain import runtime as runtimes
+from domain import settings as environment
+from domain.logs import configure
+from domain.runtime import CALLBACK_PATH, WEBHOOK_PATH, Runtime
+from domain.settings import Settings
+from domain.tenancy import budget
+from domain.tenancy.budget import OPERATIONS
+from graph.context import Context, make_context
+from graph.execution import Executor
+from graph.routes import health, landing, oauth, webhooks
+from graph.schema import schema
+from graph.transports.endpoint import GraphQLEndpoint
+from graph.transports.graphiql import graphiql_files
+
+_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_REQUESTS = Histogram("bots_http_seconds", "Requests by route and status", ["route", "method", "status"])
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings | None = None) -> "App":
+    """The ASGI application; settings come from the environment where none are given. Raises SettingsError."""
+    loaded = settings or environment.load()
+    configure(loaded.log_level, process="web")
+    return App(loaded)
+
+
+class App:
+    """The ASGI application. Its lifespan opens the runtime; `drain` ends long streams before the server stops."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._graphql: GraphQLEndpoint | None = None
+        routes = [
+            Route("/graphql", self._serve_graphql),
+            WebSocketRoute("/graphql", self._serve_graphql),
+            Route(CALLBACK_PATH, oauth.callback),
+            Route(WEBHOOK_PATH, webhooks.gohighlevel, methods=["POST"]),
+            Route("/healthz", health.alive),
+            Route("/readyz", health.ready),
+            Route("/metrics", health.metrics),
+        ]
+        if settings.graphiql:
+            routes += [Route("/", landing.page), Mount("/graphiql", graphiql_files())]
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.allowed_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-account", "x-request-id"],
+            expose_headers=["x-request-id"],
+        )
+        middleware = [Middleware(Requests), *([cors] if settings.allowed_origins else [])]
+        self.starlette = Starlette(routes=routes, middleware=middleware, lifespan=self._lifespan)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, socket or lifespan."""
+        await self.starlette(scope, receive, send)
+
+    def drain(self) -> None:
+        """The server is about to stop: tell streaming clients to come again elsewhere."""
+        if self._graphql is not None:
+            self._graphql.drain()
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        async with runtimes.open_runtime(self._settings, pool_size=10) as runtime:
+            app.state.runtime = runtime
+            self._graphql = _graphql(runtime)
+            yield
+            await self._graphql.close()
+
+    @property
+    def _serve_graphql(self) -> ASGIApp:
+        return _Late(self)
+
+    @property
+    def graphql(self) -> GraphQLEndpoint:
+        """The GraphQL application, once the lifespan has begun."""
+        assert self._graphql is not None, "the lifespan has not begun"  # noqa: S101 -- a fault of ours, never of a request
+        return self._graphql
+
+
+class _Late:
+    """Routes are laid before the lifespan opens what they need. A class, since Starlette calls plain functions otherwise."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app.graphql(scope, receive, send)
+
+
+class Requests:
+    """Gives every request an id, which is in its answer, its log lines, its audit entries and its jobs; and measures it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _GIVEN_ID.fullmatch(given) else new_id().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        started, status = perf_counter(), 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            if scope["type"] == "http":
+                route = getattr(scope.get("route"), "path", "other")
+                _REQUESTS.labels(route, scope["method"], status).observe(perf_counter() - started)
+            structlog.contextvars.unbind_contextvars("request_id")
+
+
+def _graphql(runtime: Runtime) -> GraphQLEndpoint:
+    async def spend(context: Context, cost: int) -> None:
+        if context.credential is not None:
+            account_id = str(context.credential.actor.account_id)
+            await budget.spend(runtime.redis, OPERATIONS, of=account_id, points=cost)
+
+    executor = Executor(schema, trusted=_trusted(runtime.settings), spend=spend)
+    return GraphQLEndpoint(executor, make_context(runtime), allowed_origins=runtime.settings.allowed_origins)
+
+
+def _trusted(settings: Settings) -> dict[str, str] | None:
+    if settings.trusted_documents is None:
+        return None
+    documents: dict[str, Any] = orjson.loads(settings.trusted_documents.read_bytes())
+    return {digest.removeprefix("sha256:"): text for digest, text in documents.items()}

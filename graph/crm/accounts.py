@@ -1,0 +1,278 @@
+"""Connected GoHighLevel agencies and their sub-accounts."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import strawberry
+
+from db.models.crm import connections as models
+from db.models.crm.connections import ConnectionStatus, LocationStatus
+from db.models.crm.syncs import ConflictPolicy, SyncDirection
+from domain.crm.connections import authorizations, commands
+from domain.crm.contacts import queries
+from domain.vendors.gohighlevel.oauth import SCOPES
+from graph import ids
+from graph.about import about, optional, resolved, shown
+from graph.context import Info
+from graph.node import Node, global_id, loads, stands_for
+from graph.paging import After, Before, Connection, First, Last, Listing, window
+from graph.user_errors import Payload, mutation
+
+if TYPE_CHECKING:
+    from graph.crm.syncs import SyncRun
+
+strawberry.enum(
+    ConnectionStatus,
+    name="GhlAccountStatus",
+    description="Whether an agency's data can be reached. REAUTHORIZATION_REQUIRED: connect it again.",
+)
+strawberry.enum(
+    LocationStatus,
+    name="GhlLocationStatus",
+    description="AVAILABLE: not chosen for syncing. ACTIVE: chosen. REMOVED: no longer listed by GoHighLevel.",
+)
+strawberry.enum(SyncDirection, description="Which side is written: ours (BB), GoHighLevel's (GHL), or both.")
+strawberry.enum(ConflictPolicy, description="Whose value stays when both sides changed the same field since the last sync.")
+loads("ghlaccount", queries.connections_by_ids)
+loads("location", queries.locations_by_ids)
+
+
+@strawberry.type(description="A permission that GoHighLevel is asked for.")
+class GhlScope:
+    name: str = about("GoHighLevel's name of it, such as contacts.readonly.")
+    description: str = about("What the product needs it for, in words for a user.")
+
+
+@strawberry.type(description="The last test of a connection.")
+class GhlConnectionTest:
+    ok: bool = about("Whether everything that the product needs works.")
+    checked_at: datetime = about("UTC.")
+    latency_ms: int = about("How long the whole test took.")
+    failures: list[str] = about("A sentence for each thing that does not work; empty when all does.")
+
+
+@strawberry.type(description="A sub-account of an agency: GoHighLevel calls it a location.")
+class GhlLocation(Node):
+    id: strawberry.ID = global_id("location")
+    external_id: str = about("GoHighLevel's id.")
+    name: str = about("As GoHighLevel has it.")
+    time_zone: str | None = about("IANA name, such as America/Chicago.")
+    status: LocationStatus = about("Whether it is chosen for syncing.")
+    direction: SyncDirection = about("Which side a sync writes, unless the sync is asked otherwise.")
+    policy: ConflictPolicy = about("Whose value stays on a conflict, unless the sync is asked otherwise.")
+    only_tags: list[str] = about("Only contacts with one of these tags are synced; empty: all.")
+    synced_at: datetime | None = about("When a contact sync last ended well; null: not yet synced. UTC.")
+    version: int = about("For `expectedVersion`; rises with every change.")
+
+    is_type_of = stands_for(models.Location)
+
+    @resolved("The agency that it belongs to.", Annotated["GhlAccount", strawberry.lazy("graph.crm.accounts")] | None)
+    async def account(root: strawberry.Parent[models.Location], info: Info) -> Any:
+        """Gathered for all locations of the answer."""
+        return await info.context.loader(info, queries.connections_by_ids).load(root.connection_id)
+
+    @resolved(
+        "Its syncs, newest first; the first one tells whether one is running.",
+        Connection[Annotated["SyncRun", strawberry.lazy("graph.crm.syncs")]] | None,
+    )
+    async def sync_runs(
+        root: strawberry.Parent[models.Location],
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Listing:
+        """The history."""
+        async with info.context.unit(info) as unit:
+            page = await queries.runs_page(unit, location_id=root.id, window=window(first, after, last, before))
+        return Listing(page)
+
+
+@strawberry.type(description="A GoHighLevel agency that was connected by OAuth.")
+class GhlAccount(Node):
+    id: strawberry.ID = global_id("ghlaccount")
+    company_id: str = about("GoHighLevel's id of the agency.")
+    name: str = about("As GoHighLevel has it.")
+    status: ConnectionStatus = about("Whether its data can be reached, and if not, why.")
+    granted_scopes: list[str] = strawberry.field(
+        name="grantedScopes", resolver=lambda root: root.scopes, description="Granted."
+    )
+    connected_at: datetime = about("When it was last authorised. UTC.")
+    disconnected_at: datetime | None = about("When it was disconnected; null while it is connected. UTC.")
+    access_expires_at: datetime | None = about("When the current token ends; it is renewed by itroot. UTC.")
+    version: int = about("Rises with every change.")
+
+    is_type_of = stands_for(models.Connection)
+
+    @resolved("Permissions that the product needs and was not given.")
+    def missing_scopes(root: strawberry.Parent[models.Connection]) -> list[GhlScope]:
+        """Connect again and allow them."""
+        return [GhlScope(name=name, description=text) for name, text in SCOPES.items() if name not in root.scopes]
+
+    @resolved("The last test; null before the first one.")
+    def last_test(root: strawberry.Parent[models.Connection]) -> GhlConnectionTest | None:
+        """Of `testGhlAccount`."""
+        if root.tested_at is None:
+            return None
+        failures = root.test_failures or []
+        return GhlConnectionTest(
+            ok=not failures, checked_at=root.tested_at, latency_ms=root.test_latency_ms or 0, failures=failures
+        )
+
+    @resolved("Its sub-accounts by name.", Connection[GhlLocation] | None)
+    async def locations(
+        root: strawberry.Parent[models.Connection],
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Listing:
+        """Removed ones too."""
+        async with info.context.unit(info) as unit:
+            page = await queries.locations_page(unit, connection_id=root.id, window=window(first, after, last, before))
+        return Listing(page)
+
+
+@strawberry.input(description="What to connect.")
+class StartGhlAuthorizationInput:
+    account_id: strawberry.ID | None = optional("An agency to authorise again; without it any may be chosen at GoHighLevel.")
+
+
+@strawberry.type(description="Where to send the browser.")
+class StartGhlAuthorizationPayload(Payload):
+    authorization_url: str | None = optional("GoHighLevel's consent page. It leads back to the callback.")
+    state: str | None = optional("Comes back with the answer; for completeGhlAuthorization.")
+    expires_at: datetime | None = optional("Until when the answer is taken. UTC.")
+    requested_scopes: list[GhlScope] = strawberry.field(default_factory=list, description="What the user will be asked for.")
+    existing_accounts: list[GhlAccount] = strawberry.field(
+        default_factory=list, description="Agencies connected already: choosing one of them updates it."
+    )
+
+
+@strawberry.input(description="What GoHighLevel's redirect brought.")
+class CompleteGhlAuthorizationInput:
+    state: str = about("From the query string, unchanged.")
+    code: str | None = optional("From the query string, if the user allowed it.")
+    error: str | None = optional("From the query string, if not.")
+
+
+@strawberry.type(description="What came of a change to a connected agency.")
+class GhlAccountPayload(Payload):
+    account: GhlAccount | None = optional("As it is now; null when nothing was done.")
+    was_connected: bool = strawberry.field(default=False, description="Whether it was connected before, and was updated now.")
+    notice: str | None = optional("Something that the user should know, such as that there are no sub-accounts.")
+
+
+@strawberry.input(description="Which sub-accounts to sync, and how. What is not given stays.")
+class UpdateGhlLocationsInput:
+    ids: list[strawberry.ID] = about("Up to 100 sub-accounts.")
+    active: bool | None = optional("Chosen for syncing or not.")
+    direction: SyncDirection | None = optional("Which side a sync writes.")
+    policy: ConflictPolicy | None = optional("Whose value stays on a conflict.")
+    only_tags: list[str] | None = optional("Only contacts with one of these tags; an empty list: all.")
+    expected_version: int | None = optional("For a single sub-account: the version that the change is based on.")
+
+
+@strawberry.type(description="What came of a change to sub-accounts.")
+class GhlLocationsPayload(Payload):
+    locations: list[GhlLocation] = strawberry.field(
+        default_factory=list, description="As they are now; empty when nothing was done."
+    )
+
+
+AccountId = Annotated[strawberry.ID, strawberry.argument(description="The connected agency.")]
+
+
+@strawberry.type
+class GhlAccountsQuery:
+    @resolved("Agencies that are or were connected, newest first. Needs connections:read.", Connection[GhlAccount] | None)
+    async def ghl_accounts(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Listing:
+        """Several may be connected."""
+        async with info.context.unit(info) as unit:
+            return Listing(await queries.connections_page(unit, window=window(first, after, last, before)))
+
+    @resolved("Sub-accounts of all agencies, by name. Needs connections:read.", Connection[GhlLocation] | None)
+    async def ghl_locations(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Listing:
+        """For choosing one."""
+        async with info.context.unit(info) as unit:
+            return Listing(await queries.locations_page(unit, connection_id=None, window=window(first, after, last, before)))
+
+
+@strawberry.type
+class GhlAccountsMutation:
+    @mutation("Begin to connect an agency: where to send the browser, and what it will be asked. Needs connections:write.")
+    async def start_ghl_authorization(
+        self,
+        info: Info,
+        input: Annotated[StartGhlAuthorizationInput | None, strawberry.argument(description="What to connect.")] = None,
+    ) -> StartGhlAuthorizationPayload:
+        chosen = input.account_id if input is not None else None
+        connection_id = None if chosen is None else ids.read("ghlaccount", chosen, field="accountId")
+        async with info.context.unit(info) as unit:
+            started = await authorizations.start(unit, info.context.runtime.ghl, connection_id=connection_id)
+        return StartGhlAuthorizationPayload(
+            authorization_url=started.url,
+            state=started.state,
+            expires_at=started.expires_at,
+            requested_scopes=[GhlScope(name=name, description=text) for name, text in started.scopes.items()],
+            existing_accounts=shown(started.existing),
+        )
+
+    @mutation("Finish connecting with what GoHighLevel's redirect brought; by the user who began. The callback does the same.")
+    async def complete_ghl_authorization(
+        self, info: Info, input: Annotated[CompleteGhlAuthorizationInput, strawberry.argument(description="The answer.")]
+    ) -> GhlAccountPayload:
+        runtime = info.context.runtime
+        done = await authorizations.complete(
+            runtime.database,
+            runtime.ghl,
+            state=input.state,
+            code=input.code,
+            error=input.error,
+            actor=info.context.actor,
+        )
+        return GhlAccountPayload(account=shown(done.connection), was_connected=done.is_update, notice=done.notice)
+
+    @mutation("Try everything that the product needs of an agency, and keep the result. Needs connections:write.")
+    async def test_ghl_account(self, info: Info, id: AccountId) -> GhlAccountPayload:
+        connection_id = ids.read("ghlaccount", id, field="id")
+        connection = await commands.test(info.context.runtime.ghl, info.context.actor, connection_id=connection_id)
+        return GhlAccountPayload(account=shown(connection))
+
+    @mutation("Fetch an agency's list of sub-accounts anew. Needs connections:write.")
+    async def refresh_ghl_locations(self, info: Info, id: AccountId) -> GhlAccountPayload:
+        connection_id = ids.read("ghlaccount", id, field="id")
+        ghl, actor = info.context.runtime.ghl, info.context.actor
+        connection = await commands.refresh_locations(ghl, actor, connection_id=connection_id)
+        return GhlAccountPayload(account=shown(connection))
+
+    @mutation("Forget an agency's tokens and cancel its syncs; contacts and history stay. Needs connections:write.")
+    async def disconnect_ghl_account(self, info: Info, id: AccountId) -> GhlAccountPayload:
+        async with info.context.unit(info) as unit:
+            connection = await commands.disconnect(unit, connection_id=ids.read("ghlaccount", id, field="id"))
+        return GhlAccountPayload(account=shown(connection))
+
+    @mutation("Choose sub-accounts for syncing, and how; all of them or none. Needs connections:write.")
+    async def update_ghl_locations(
+        self, info: Info, input: Annotated[UpdateGhlLocationsInput, strawberry.argument(description="The change.")]
+    ) -> GhlLocationsPayload:
+        async with info.context.unit(info) as unit:
+            locations = [
+                await commands.update_location(
+                    unit,
+                    location_id=ids.read("location", location_id, field="ids"),
+                    expected_version=input.expected_version,
+                    active=input.active,
+                    direction=input.direction,
+                    policy=input.policy,
+                    only_tags=input.only_tags,
+                )
+                for location_id in input.ids
+            ]
+        return GhlLocationsPayload(locations=shown(locations))

@@ -1,0 +1,24 @@
+"""What a job was asked for, for those kinds that have a noun of their own."""
+
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from uuid import UUID
+
+import strawberry
+
+from db.models.jobs import Job
+from domain.crm.contacts import queries
+from domain.crm.contacts.sync import SyncContacts
+from graph.context import Info
+
+if TYPE_CHECKING:
+    from graph.crm.syncs import SyncRun
+
+JobSubject: TypeAlias = Annotated["SyncRun", strawberry.lazy("graph.crm.syncs")]
+
+
+async def subject_of(info: Info, job: Job) -> Any:
+    """The row behind a job, or None."""
+    run_id = job.args.get("run_id") if job.kind == SyncContacts.kind else None
+    if not isinstance(run_id, str):
+        return None
+    return await info.context.loader(info, queries.runs_by_ids).load(UUID(run_id))

@@ -1,0 +1,186 @@
+"""How a failure leaves by GraphQL: always with `extensions.code` out of `ERRORS`, never with anything of our inside.
+
+A DomainError keeps its code, message and field. What graphql-core says about the client's document or input keeps its
+message. Everything else is masked, and logged with the id that the client is given.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from graphql import FieldNode, GraphQLError
+from strawberry.exceptions import StrawberryGraphQLError, StrawberryInputCoercionError
+
+from domain.errors import DomainError, Forbidden, LimitReached, Unauthenticated, VendorBusy
+
+log = structlog.get_logger(__name__)
+
+MASKED: Final = "Something went wrong on our side."
+MESSAGE_LENGTH: Final = 600  # a message may quote the client's input, which may be a megabyte
+SUGGESTION: Final = " Did you mean "
+
+INTERNAL: Final = "API-100"
+BAD_REQUEST: Final = "API-101"
+SYNTAX: Final = "API-102"
+VALIDATION: Final = "API-103"
+INPUT: Final = "API-104"
+OPERATION: Final = "API-105"
+TOO_COMPLEX: Final = "API-106"
+TOO_COSTLY: Final = "API-107"
+INTROSPECTION: Final = "API-108"
+UNTRUSTED: Final = "API-109"
+NO_PERSISTED: Final = "API-110"
+METHOD: Final = "API-111"
+TOO_LARGE: Final = "API-112"
+CROSS_SITE: Final = "API-113"
+NEEDS_STREAM: Final = "API-114"
+TOO_MANY: Final = "API-115"
+MEDIA_TYPE: Final = "API-116"
+TIMEOUT: Final = "API-117"
+
+
+STATUSES: Final[dict[type[DomainError], int]] = {Unauthenticated: 401, Forbidden: 403, LimitReached: 429}
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCode:
+    """What a code means, and what the user or the client's developer does about it."""
+
+    meaning: str
+    action: str
+
+
+ERRORS: Final[dict[str, ErrorCode]] = {
+    "API-001": ErrorCode("The request failed for a reason given in the message.", "Read the message."),
+    "API-002": ErrorCode("The input is wrong; `extensions.field` is the path to it.", "Correct the field and send again."),
+    "API-003": ErrorCode("There is no such thing in this account.", "Reload; it may have been deleted."),
+    "API-004": ErrorCode("Your role or key does not allow this.", "Ask an owner or admin of the account."),
+    "API-005": ErrorCode("Nobody is signed in, or the credential expired or was revoked.", "Refresh the token or sign in."),
+    "API-006": ErrorCode("The thing is not in the state that the request assumes.", "Reload it and decide again."),
+    "API-007": ErrorCode("A quota is used up.", "Wait `extensions.retryAfterSeconds`, or raise the quota."),
+    "API-010": ErrorCode("An outside system failed.", "Try again later; contact support if it stays."),
+    "API-011": ErrorCode("An outside system limits our rate.", "Wait `extensions.retryAfterSeconds`."),
+    "API-012": ErrorCode("An outside system does not answer.", "Try again in a few minutes."),
+    "API-013": ErrorCode("An outside system refused the request.", "Change the request; the same one fails again."),
+    "API-014": ErrorCode("An outside system no longer accepts its authorisation.", "Connect the integration again."),
+    INTERNAL: ErrorCode("A fault of ours; it is logged.", "Try again; give `extensions.correlationId` to support."),
+    BAD_REQUEST: ErrorCode("The HTTP request or WebSocket message is malformed.", "Correct the client."),
+    SYNTAX: ErrorCode("The GraphQL document has a syntax error.", "Correct the document at `locations`."),
+    VALIDATION: ErrorCode("The document does not fit the schema.", "Correct the document at `locations`."),
+    INPUT: ErrorCode("A variable or argument does not fit its type.", "Correct the value that the message names."),
+    OPERATION: ErrorCode("It is unclear which operation to run.", "Send an `operationName` that the document has."),
+    TOO_COMPLEX: ErrorCode("The document exceeds a limit on its size or shape.", "Ask for less, or split the document."),
+    TOO_COSTLY: ErrorCode("The operation costs more than one may.", "Ask for smaller pages or fewer nested lists."),
+    INTROSPECTION: ErrorCode("You may not introspect the schema.", "Sign in, or use the published schema.graphql."),
+    UNTRUSTED: ErrorCode("Only registered documents are run here, and this is none.", "Register the document and deploy."),
+    NO_PERSISTED: ErrorCode("Automatic persisted queries are not supported.", "Send the whole document."),
+    METHOD: ErrorCode("This HTTP method cannot do this.", "Use one of the header Allow."),
+    TOO_LARGE: ErrorCode("The request is too large.", "Send less at once."),
+    CROSS_SITE: ErrorCode("Another site's page sent this request.", "Add the page's origin to ALLOWED_ORIGINS."),
+    NEEDS_STREAM: ErrorCode(
+        "A subscription cannot be answered by one JSON body.",
+        "Use graphql-transport-ws, or accept text/event-stream or multipart/mixed.",
+    ),
+    TOO_MANY: ErrorCode("Too many operations run on this socket.", "Complete some first, or open another socket."),
+    MEDIA_TYPE: ErrorCode("We do not speak this media type.", "Send application/json; accept JSON or a stream."),
+    TIMEOUT: ErrorCode("The request took too long to arrive.", "Send it again over a better connection."),
+}
+
+
+class Refused(Exception):
+    """A request that was not executed. `errors` are ready for the client; `status` is HTTP's, for whom it concerns."""
+
+    def __init__(self, errors: list[dict[str, Any]], *, status: int = 400, retry_after: float | None = None) -> None:
+        super().__init__(errors[0]["message"])
+        self.errors = errors
+        self.status = status
+        self.retry_after = retry_after
+
+
+def refuse(code: str, message: str, *, status: int = 400) -> Refused:
+    """Build a Refused with one error."""
+    return Refused([error_of(code, message)], status=status)
+
+
+def error_of(code: str, message: str, **extensions: object) -> dict[str, Any]:
+    """One formatted error without a place in the document."""
+    return {"message": message[:MESSAGE_LENGTH], "extensions": {"code": code, **extensions}}
+
+
+def request_errors(code: str, errors: Iterable[GraphQLError], *, suggestions: bool) -> Refused:
+    """Build a Refused of what graphql-core says about the document or its variables."""
+    return Refused([_formatted(error, code, _spoken(error, suggestions=suggestions)) for error in errors])
+
+
+def execution_errors(errors: Iterable[GraphQLError], *, request_id: str, suggestions: bool) -> list[dict[str, Any]]:
+    """Format what went wrong in resolvers; the unanticipated is masked and logged."""
+    return [_execution_error(error, request_id=request_id, suggestions=suggestions) for error in errors]
+
+
+def refusal_of(error: Exception, *, request_id: str) -> Refused:
+    """Build a Refused of an exception raised before execution: a DomainError keeps its meaning, the rest is masked."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, DomainError):
+        retry_after = error.retry_after if isinstance(error, LimitReached) else None
+        status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 400)
+        body = {"message": error.message, "extensions": _domain_extensions(error)}
+        return Refused([body], status=status, retry_after=retry_after)
+    return Refused([masked(error, request_id=request_id)], status=500)
+
+
+def masked(error: BaseException, *, request_id: str, path: list[str | int] | None = None) -> dict[str, Any]:
+    """Log a fault of ours with its trace, and return what the client may know of it."""
+    log.error("graphql.failed", request_id=request_id, path=path, exc_info=error)
+    return error_of(INTERNAL, MASKED, correlationId=request_id)
+
+
+def _execution_error(error: GraphQLError, *, request_id: str, suggestions: bool) -> dict[str, Any]:
+    cause = _root(error)
+    if isinstance(cause, DomainError):
+        return _formatted(error, cause.code, cause.message) | {"extensions": _domain_extensions(cause)}
+    if isinstance(cause, GraphQLError):
+        if isinstance(cause, StrawberryInputCoercionError) or _is_about_input(cause):
+            return _formatted(error, INPUT, _spoken(cause, suggestions=suggestions))
+        code = (cause.extensions or {}).get("code")
+        if code in ERRORS:
+            return _formatted(error, code, cause.message)
+        if isinstance(cause, StrawberryGraphQLError):
+            # A permission class of ours refused; its message is written for the user.
+            return _formatted(error, "API-004", cause.message)
+    return _formatted(error, INTERNAL, MASKED) | masked(cause, request_id=request_id, path=error.path)
+
+
+def _root(error: BaseException) -> BaseException:
+    while isinstance(error, GraphQLError) and error.original_error is not None:
+        error = error.original_error
+    return error
+
+
+def _is_about_input(error: GraphQLError) -> bool:
+    # graphql-core points at the argument or the value for wrong input, and at the field for a value that we returned.
+    return bool(error.nodes) and not any(isinstance(node, FieldNode) for node in error.nodes or ())
+
+
+def _spoken(error: GraphQLError, *, suggestions: bool) -> str:
+    # Custom scalars and rules write hints of their own, which graphql-core's hide_suggestions does not reach.
+    return error.message if suggestions else error.message.partition(SUGGESTION)[0]
+
+
+def _domain_extensions(error: DomainError) -> dict[str, Any]:
+    extensions: dict[str, Any] = {"code": error.code}
+    if error.field:
+        extensions["field"] = list(error.field)
+    if isinstance(error, LimitReached | VendorBusy) and error.retry_after is not None:
+        extensions["retryAfterSeconds"] = error.retry_after
+    return extensions
+
+
+def _formatted(error: GraphQLError, code: str, message: str) -> dict[str, Any]:
+    formatted = error_of(code, message)
+    if error.locations:
+        formatted["locations"] = [{"line": place.line, "column": place.column} for place in error.locations]
+    if error.path is not None:
+        formatted["path"] = list(error.path)
+    return formatted

@@ -1,0 +1,83 @@
+"""The schema: roots composed of what each noun brings, and its printed form, which is the contract with clients."""
+
+from typing import Annotated, Any
+
+import strawberry
+from strawberry.printer import print_schema
+from strawberry.schema.config import StrawberryConfig
+
+from domain.tenancy import budget
+from domain.tenancy.budget import OPERATIONS
+from graph.about import about, resolved
+from graph.context import Info
+from graph.crm.accounts import GhlAccountsMutation, GhlAccountsQuery
+from graph.crm.contacts import ContactsMutation, ContactsQuery
+from graph.crm.syncs import ReauthorizationRequiredError, SyncAlreadyRunningError, SyncsMutation, SyncsQuery
+from graph.jobs import JobsMutation, JobsQuery, JobsSubscription
+from graph.node import Node, fetch
+from graph.tenancy.members import MembersMutation, MembersQuery
+from graph.tenancy.sessions import SessionsMutation
+from graph.tenancy.support import SupportMutation, SupportQuery
+from graph.user_errors import ErrorCodeInfo, GenericError, RateLimitedError, error_codes
+
+_MAX_NODES = 100
+
+
+@strawberry.type(description="What may still be asked in this minute. Each field costs a point, a list's times its page size.")
+class RateLimit:
+    limit: int = about("Points a minute for the account.")
+    remaining: int = about("Points left in this minute.")
+    resets_at: str = about("When a new minute begins. UTC, ISO 8601.")
+
+
+@strawberry.type(description="Everything that can be read.")
+class Query(JobsQuery, ContactsQuery, SyncsQuery, GhlAccountsQuery, MembersQuery, SupportQuery):
+    @resolved("Anything by its id; null where there is none of this id.", Node | None)
+    async def node(self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Any global id.")]) -> Any:
+        """Another account's is none."""
+        return await fetch(info, id)
+
+    @resolved("Many things by their ids, in this order, null where there is none.", list[Node | None] | None)
+    async def nodes(
+        self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="Up to 100 global ids.")]
+    ) -> Any:
+        """Another account's are none."""
+        return [await fetch(info, text) for text in ids[:_MAX_NODES]]
+
+    @resolved("What may still be asked in this minute.")
+    async def rate_limit(self, info: Info) -> RateLimit | None:
+        """Of the account."""
+        account_id = info.context.actor.account_id
+        spent = await budget.spend(info.context.runtime.redis, OPERATIONS, of=str(account_id), points=0)
+        return RateLimit(limit=spent.limit, remaining=spent.remaining, resets_at=spent.resets_at.isoformat())
+
+    @resolved("Every error code with what the user can do. Needs no credential.")
+    def error_codes(self) -> list[ErrorCodeInfo] | None:
+        """For the SPA's messages."""
+        return error_codes()
+
+
+@strawberry.type(description="Everything that can be done.")
+class Mutation(
+    SessionsMutation, MembersMutation, SupportMutation, GhlAccountsMutation, SyncsMutation, ContactsMutation, JobsMutation
+):
+    pass
+
+
+@strawberry.type(description="Everything that can be watched.")
+class Subscription(JobsSubscription):
+    pass
+
+
+schema = strawberry.Schema(
+    Query,
+    Mutation,
+    Subscription,
+    types=[GenericError, RateLimitedError, SyncAlreadyRunningError, ReauthorizationRequiredError],
+    config=StrawberryConfig(auto_camel_case=True),
+)
+
+
+def sdl() -> str:
+    """The schema as text, sorted by nothing but its own order."""
+    return print_schema(schema) + "\n"

@@ -1,0 +1,82 @@
+"""Signing in and out."""
+
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+
+from domain.errors import DomainError, Unauthenticated
+from domain.tenancy import budget, sessions
+from domain.tenancy.budget import SIGN_INS
+from graph.about import about, optional
+from graph.context import Info
+from graph.user_errors import Payload, mutation, user_error
+
+
+@strawberry.input(description="What a person signs in with.")
+class SignInInput:
+    email: str = about("In any case of letters.")
+    password: str = about("Ten tries in five minutes are allowed.")
+
+
+@strawberry.input(description="A refresh token to swap for new tokens.")
+class RefreshSessionInput:
+    refresh_token: str = about("The newest one; it is good for one use.")
+
+
+@strawberry.type(description="A signed-in session, or why there is none.")
+class SessionPayload(Payload):
+    access_token: str | None = optional("Send it as `Authorization: Bearer`. Good for 15 minutes.")
+    access_expires_at: datetime | None = optional("When the access token ends. UTC.")
+    refresh_token: str | None = optional("Good for one refresh within 30 days. Using one twice ends the session.")
+
+
+@strawberry.type(description="The end of a session.")
+class SignOutPayload(Payload):
+    signed_out: bool = strawberry.field(default=False, description="Whether the session's tokens are refused from now on.")
+
+
+@strawberry.type
+class SessionsMutation:
+    @mutation("Sign in with e-mail and password. Needs no credential.")
+    async def sign_in(
+        self, info: Info, input: Annotated[SignInInput, strawberry.argument(description="The credentials.")]
+    ) -> SessionPayload:
+        runtime, device = info.context.runtime, info.context.device
+        await budget.spend(runtime.redis, SIGN_INS, of=input.email.strip().lower())
+        try:
+            tokens = await sessions.sign_in(
+                runtime.database, runtime.settings, email=input.email, password=input.password, device=device
+            )
+        except Unauthenticated as refused:
+            return _refused(refused)
+        return _payload(tokens)
+
+    @mutation("Swap a refresh token for new tokens. Needs no credential.")
+    async def refresh_session(
+        self, info: Info, input: Annotated[RefreshSessionInput, strawberry.argument(description="The token.")]
+    ) -> SessionPayload:
+        runtime = info.context.runtime
+        try:
+            tokens = await sessions.refresh(runtime.database, runtime.settings, refresh_token=input.refresh_token)
+        except Unauthenticated as refused:
+            return _refused(refused)
+        return _payload(tokens)
+
+    @mutation("End the session that this access token belongs to.")
+    async def sign_out(self, info: Info) -> SignOutPayload:
+        session_id = info.context.actor.session_id
+        if session_id is not None:
+            await sessions.sign_out(info.context.runtime.database, session_id=session_id)
+        return SignOutPayload(signed_out=session_id is not None)
+
+
+def _payload(tokens: sessions.Tokens) -> SessionPayload:
+    return SessionPayload(
+        access_token=tokens.access_token, access_expires_at=tokens.access_expires_at, refresh_token=tokens.refresh_token
+    )
+
+
+def _refused(error: DomainError) -> SessionPayload:
+    """Wrong credentials are this mutation's ordinary answer, not a fault of the request."""
+    return SessionPayload(user_errors=[user_error(error)])

@@ -1,0 +1,122 @@
+"""Support grants, the access log and the audit log."""
+
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+from strawberry.scalars import JSON
+
+from db.models import tenancy as models
+from db.models.tenancy import AccessOutcome
+from domain.tenancy import lookups, support
+from graph import ids
+from graph.about import about, optional, resolved, shown
+from graph.actors import ActorType
+from graph.context import Info
+from graph.node import Node, global_id, loads, stands_for
+from graph.paging import After, Before, Connection, First, Last, Listing, window
+from graph.user_errors import Payload, mutation
+
+strawberry.enum(AccessOutcome, description="How an access ended.")
+loads("grant", lookups.support_grants)
+
+
+@strawberry.type(description="The account lets support staff in for a while.")
+class SupportGrant(Node):
+    id: strawberry.ID = global_id("grant")
+    reason: str = about("Why, in the words of whoever granted it.")
+    created_at: datetime = about("UTC.")
+    expires_at: datetime = about("When it ends by itself. UTC.")
+    revoked_at: datetime | None = about("When it was ended early; null if it was not. UTC.")
+
+    is_type_of = stands_for(models.SupportGrant)
+
+
+@strawberry.type(description="Somebody reached the account's data. Entries are never changed or removed.")
+class AccessLogEntry:
+    id: strawberry.ID = global_id("access")
+    at: datetime = about("UTC.")
+    actor_type: ActorType = about("What kind of actor it was.")
+    actor_name: str = about("Its name then.")
+    action: str = about("The root field that was asked for.")
+    resource: str = about("By which door.")
+    outcome: AccessOutcome = about("Whether it was let in.")
+    request_id: str = about("Found in the server's logs, too.")
+    ip: str | None = about("The client's address, where it is known.")
+
+
+@strawberry.type(description="Somebody changed something. Entries are never changed or removed.")
+class AuditLogEntry:
+    id: strawberry.ID = global_id("audit")
+    at: datetime = about("UTC.")
+    actor_type: ActorType = about("What kind of actor it was.")
+    actor_name: str = about("Its name then.")
+    action: str = about("What was done, such as job.cancel.")
+    subject_type: str = about("What kind of thing it was done to.")
+    details: JSON = about("What was set, and what it was before where that matters.")
+    request_id: str = about("Found in the server's logs, too.")
+
+
+@strawberry.input(description="How long support staff may come in, and why.")
+class GrantSupportAccessInput:
+    reason: str = about("Shown in the logs.")
+    minutes: int = about("1 to 10,080, a week.")
+
+
+@strawberry.type(description="What came of a change to a support grant.")
+class SupportGrantPayload(Payload):
+    grant: SupportGrant | None = optional("As it is now; null when nothing was done.")
+
+
+@strawberry.type
+class SupportQuery:
+    @resolved("Support grants, newest first, ended ones too. Needs logs:read.", Connection[SupportGrant] | None)
+    async def support_grants(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Listing:
+        """Of the account."""
+        async with info.context.unit(info) as unit:
+            return Listing(await support.grants_page(unit, window=window(first, after, last, before)))
+
+    @resolved("Who reached the account's data, newest first. Needs logs:read.", Connection[AccessLogEntry] | None)
+    async def access_log(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Listing:
+        """Of the account."""
+        async with info.context.unit(info) as unit:
+            return Listing(await support.access_page(unit, window=window(first, after, last, before)))
+
+    @resolved("Who changed what, newest first. Needs logs:read.", Connection[AuditLogEntry] | None)
+    async def audit_log(
+        self,
+        info: Info,
+        subject_id: Annotated[strawberry.ID | None, strawberry.argument(description="Only of this thing.")] = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Listing:
+        """Of the account."""
+        found = ids.decode(subject_id) if subject_id is not None else None
+        async with info.context.unit(info) as unit:
+            subject = found[1] if found is not None else None
+            return Listing(await support.audit_page(unit, window=window(first, after, last, before), subject_id=subject))
+
+
+@strawberry.type
+class SupportMutation:
+    @mutation("Let support staff in for a while. Every use of it is in the access log. Needs members:write.")
+    async def grant_support_access(
+        self, info: Info, input: Annotated[GrantSupportAccessInput, strawberry.argument(description="The grant.")]
+    ) -> SupportGrantPayload:
+        async with info.context.unit(info) as unit:
+            grant = await support.grant(unit, reason=input.reason, minutes=input.minutes)
+        return SupportGrantPayload(grant=shown(grant))
+
+    @mutation("Shut support staff out at once. Needs members:write.")
+    async def revoke_support_access(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The grant.")]
+    ) -> SupportGrantPayload:
+        async with info.context.unit(info) as unit:
+            grant = await support.revoke(unit, grant_id=ids.read("grant", id, field="id"))
+        return SupportGrantPayload(grant=shown(grant))

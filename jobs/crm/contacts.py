@@ -1,0 +1,141 @@
+"""Runs contact syncs: pull, reconcile deletes, push. Each step goes on where the last attempt's checkpoint says."""
+
+from uuid import UUID
+
+from db.models.jobs import LogLevel
+from domain.crm.connections import commands as connections
+from domain.crm.connections.app import ReauthorizationRequired
+from domain.crm.contacts import push, sync
+from domain.crm.contacts.sync import Plan, SyncContacts
+from domain.errors import VendorRefused, VendorUnauthorized
+from domain.jobs.running import Done, Running
+from domain.runtime import Runtime
+from domain.vendors.gohighlevel.answers import AccountSuspended, NoSuchContact
+from domain.vendors.gohighlevel.client import GoHighLevel
+from jobs.handlers import handles
+
+PAGE = 500
+_BATCH = 50
+
+
+@handles(SyncContacts)
+async def sync_contacts(job: Running[SyncContacts], runtime: Runtime) -> Done:
+    """The steps follow from the run's direction; `step` in the checkpoint names the one that goes on."""
+    async with job.unit() as unit:
+        the = await sync.plan(unit, runtime.ghl, run_id=job.args.run_id)
+    try:
+        if job.checkpoint.get("step", "pull") == "pull":
+            await _pull(job, the)
+        if job.checkpoint["step"] == "reconcile":
+            await _reconcile(job, the)
+        if the.pushes:
+            await _push(job, the)
+    except ReauthorizationRequired:
+        raise
+    except VendorUnauthorized as error:
+        connection_id = the.location.connection_id
+        await connections.require_reauthorization(runtime.ghl, account_id=job.account_id, connection_id=connection_id)
+        raise ReauthorizationRequired(error.message, connection_id=connection_id) from error
+    async with job.unit() as unit:
+        run = await sync.finish(unit, run_id=the.run.id)
+    synced = run.created + run.updated + run.unchanged + run.merged
+    figures = ("created", "updated", "unchanged", "merged", "skipped", "conflicts", "pushed", "missing")
+    message = f"{synced:,} contacts synced, {run.conflicts:,} conflicts"
+    if run.skipped:
+        message += f", {run.skipped:,} skipped"
+    return Done(message, {name: getattr(run, name) for name in figures})
+
+
+async def _pull(job: Running[SyncContacts], the: Plan) -> None:
+    external_id = the.location.external_id
+    fields = await the.client.custom_fields(external_id)
+    async with job.unit() as unit:
+        await sync.keep_custom_fields(unit, location_id=the.location.id, fields=fields)
+        await job.advance(unit, phase="contacts")
+    # Only a run that has seen every contact can tell which ones are gone.
+    afterwards = "reconcile" if the.pulls and not the.run.only_tags else "push"
+    done: int = job.checkpoint.get("done", 0)
+    pages = the.client.contacts(external_id, after=job.checkpoint.get("cursor"), page_limit=PAGE, tags=the.run.only_tags)
+    async for page in pages:
+        done += len(page.contacts) + len(page.foreign) + page.malformed
+        total = done if page.next is None else max(page.total, done)
+        step = {"step": "pull", "cursor": page.next, "done": done} if page.next else {"step": afterwards}
+        async with job.unit() as unit:
+            await sync.keep_page(job, unit, the, page)
+            message = f"Syncing contacts: {done:,} of {total:,}"
+            await job.advance(unit, done=done, total=total, message=message, checkpoint=step)
+
+
+async def _reconcile(job: Running[SyncContacts], the: Plan) -> None:
+    after: str = job.checkpoint.get("after", "")
+    while True:
+        async with job.unit() as unit:
+            unseen = await sync.unseen(unit, the=the, after=after, limit=_BATCH)
+        if not unseen:
+            break
+        gone = [external_id for external_id in unseen if await _is_gone(the.client, external_id)]
+        after = unseen[-1]
+        async with job.unit() as unit:
+            missing = await sync.mark_missing(unit, location_id=the.location.id, external_ids=gone)
+            await sync.count(unit, the.run.id, missing=missing)
+            for external_id in gone:
+                message = "Deleted at GoHighLevel; kept here and marked."
+                job.log(unit, level=LogLevel.INFO, code="GHL-022", message=message, subject=external_id)
+            await job.advance(unit, message="Looking for deleted contacts", checkpoint={"step": "reconcile", "after": after})
+    async with job.unit() as unit:
+        await job.advance(unit, checkpoint={"step": "push"})
+
+
+async def _is_gone(client: GoHighLevel, external_id: str) -> bool:
+    """The vendor's search lags behind its writes by seconds, so it is asked for the contact itself."""
+    try:
+        await client.contact(external_id)
+    except NoSuchContact:
+        return True
+    return False
+
+
+async def _push(job: Running[SyncContacts], the: Plan) -> None:
+    location_id, tags = the.location.id, the.run.only_tags
+    done: int = job.checkpoint.get("pushed", 0)
+    after = UUID(job.checkpoint["after"]) if job.checkpoint.get("after") else None
+    async with job.unit() as unit:
+        total = done + await push.pending_count(unit, location_id=location_id, only_tags=tags)
+        if total:
+            await job.advance(unit, phase="push", done=done, total=total, message=f"Sending {total:,} contacts")
+    while True:
+        async with job.unit() as unit:
+            batch = await push.pending(unit, location_id=location_id, only_tags=tags, after=after, limit=_BATCH)
+        if not batch:
+            return
+        for out in batch:
+            done, after = done + 1, out.contact_id
+            await _push_one(job, the, out, done=done, total=max(total, done))
+
+
+async def _push_one(job: Running[SyncContacts], the: Plan, out: push.Outgoing, *, done: int, total: int) -> None:
+    problem: str | None = None
+    external_id = gone = None
+    if not out.can_be_matched:
+        problem = "Has neither e-mail nor telephone, by which GoHighLevel could tell it from another contact."
+    else:
+        try:
+            external_id = await push.deliver(the.client, out, location_external_id=the.location.external_id)
+        except NoSuchContact:
+            gone, problem = out.external_id, "Was deleted at GoHighLevel meanwhile; kept here and marked."
+        except (AccountSuspended, VendorUnauthorized):
+            raise
+        except VendorRefused as refused:
+            problem = refused.message
+    async with job.unit() as unit:
+        if external_id is not None:
+            await push.keep_delivered(unit, out, location_id=the.location.id, external_id=external_id)
+            await sync.count(unit, the.run.id, pushed=1)
+        if gone is not None:
+            missing = await sync.mark_missing(unit, location_id=the.location.id, external_ids=[gone])
+            await sync.count(unit, the.run.id, missing=missing)
+        if problem is not None:
+            job.log(unit, level=LogLevel.WARNING, code="GHL-023", message=f"Not sent: {problem}", subject=str(out.contact_id))
+            await sync.count(unit, the.run.id, skipped=0 if gone else 1)
+        checkpoint = {"step": "push", "after": str(out.contact_id), "pushed": done}
+        await job.advance(unit, done=done, total=total, message=f"Sent {done:,} of {total:,}", checkpoint=checkpoint)

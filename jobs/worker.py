@@ -1,0 +1,212 @@
+"""A worker process: one lane, many jobs at once on one event loop.
+
+It stays an RQ worker: a thread runs RQ's own loop and pops from the lane's one queue. But nearly every job here waits for a
+vendor, so a process per waiting job would be the wrong unit: what RQ pops is handed to the event loop, and the next is popped
+as soon as there is room for one more.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+import time
+from uuid import UUID, uuid4
+
+import structlog
+from redis import Redis
+from redis.client import Pipeline
+from redis.exceptions import RedisError
+from rq import Queue
+from rq.exceptions import StopRequested
+from rq.intermediate_queue import IntermediateQueue
+from rq.job import Job as Carried
+from rq.serializers import JSONSerializer
+from rq.worker import SimpleWorker
+
+from db.models.jobs import Lane
+from domain import runtime as runtimes
+from domain import settings as environment
+from domain.jobs import leases
+from domain.jobs.carrier import queue_name
+from domain.jobs.leases import Held
+from domain.logs import configure
+from domain.runtime import Runtime
+from jobs import handlers, runner
+
+CAPACITY = {Lane.INTERACTIVE: 50, Lane.BULK: 10, Lane.CALLS: 50}
+HEARTBEAT = 10.0
+GRACE = 20.0
+POP_SECONDS = 1
+
+log = structlog.get_logger(__name__)
+
+
+def main(lane: str) -> None:
+    """Run a worker of `lane` until SIGTERM or SIGINT; raises SettingsError."""
+    settings = environment.load()
+    configure(settings.log_level, process=f"worker-{lane}")
+    asyncio.run(_main(settings, Lane(lane)))
+
+
+def run(job_id: str, fence: int) -> None:
+    """What the carried RQ job names; only a worker of this module runs it, and does so without calling this."""
+    raise RuntimeError(f"job {job_id} with fence {fence} was popped by a foreign RQ worker; its lease will lapse")
+
+
+async def _main(settings: environment.Settings, lane: Lane) -> None:
+    handlers.load()
+    async with runtimes.open_runtime(settings, pool_size=min(CAPACITY[lane], 10)) as runtime:
+        worker = LaneWorker(runtime, lane, capacity=CAPACITY[lane])
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.drain)
+        await worker.work()
+
+
+class LaneWorker:
+    """Carries up to `capacity` jobs of one lane at once."""
+
+    def __init__(self, runtime: Runtime, lane: Lane, *, capacity: int) -> None:
+        self.name = f"{lane.value}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
+        self._runtime = runtime
+        self._lane = lane
+        self._capacity = capacity
+        self._draining = asyncio.Event()
+        self._tasks: dict[Held, asyncio.Task[None]] = {}
+        self._claimed: set[Held] = set()
+        self._missing: set[Held] = set()
+        self._loop = asyncio.get_running_loop()
+        self._room = threading.Semaphore(capacity)
+
+    def drain(self) -> None:
+        """Take no more jobs; those that run stop at their next checkpoint and are handed back."""
+        log.info("worker.draining", jobs=len(self._tasks))
+        self._draining.set()
+
+    async def work(self) -> None:
+        """Pop and run until drained."""
+        await self._beat()
+        popper = Popper(self, lane=self._lane, redis_url=self._runtime.settings.redis_url)
+        thread = threading.Thread(target=popper.pop_until_stopped, name="rq", daemon=True)
+        thread.start()
+        log.info("worker.started", worker=self.name, lane=self._lane.value, capacity=self._capacity)
+        await self._runtime.admit(self._lane)
+        beating = asyncio.create_task(self._beat_forever())
+        await self._draining.wait()
+        popper.stop()
+        await asyncio.to_thread(thread.join, 5)
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=GRACE)
+        beating.cancel()
+        for task in self._tasks.values():
+            task.cancel()
+        async with self._runtime.database.system_across_accounts() as session:
+            await leases.deregister(session, worker=self.name)
+        log.info("worker.stopped", worker=self.name)
+
+    def take(self, job_id: UUID, fence: int) -> None:
+        """Called on RQ's thread: wait for room, then run the job on the event loop."""
+        self._room.acquire()
+        asyncio.run_coroutine_threadsafe(self._carry(job_id, fence), self._loop)
+
+    async def _carry(self, job_id: UUID, fence: int) -> None:
+        held = Held(job_id, fence)
+        task = asyncio.create_task(self._run(held))
+        self._tasks[held] = task
+        task.add_done_callback(lambda _: self._set_down(held))
+
+    def _set_down(self, held: Held) -> None:
+        self._tasks.pop(held, None)
+        self._claimed.discard(held)
+        self._room.release()
+
+    async def _run(self, held: Held) -> None:
+        try:
+            job = await runner.claim(self._runtime, job_id=held.job_id, fence=held.fence, worker=self.name)
+            if job is not None:
+                self._claimed.add(held)
+                await runner.run(self._runtime, job, draining=self._draining)
+                await self._runtime.admit(self._lane)
+        except asyncio.CancelledError:
+            log.warning("job.abandoned", job_id=str(held.job_id))
+        except Exception:
+            # The database is away: the lease lapses, and the job goes on from its checkpoint.
+            log.exception("job.unrecorded", job_id=str(held.job_id))
+
+    async def _beat_forever(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            try:
+                await self._beat()
+            except Exception as error:  # noqa: BLE001 -- the next beat may succeed; until then the leases run on
+                log.warning("worker.heartbeat_failed", error=str(error))
+
+    async def _beat(self) -> None:
+        claimed = set(self._claimed)
+        async with self._runtime.database.system_across_accounts() as session:
+            await leases.register(session, worker=self.name, lane=self._lane, capacity=self._capacity)
+            kept = await leases.extend(session, worker=self.name, held=claimed)
+        missing = (claimed - kept.keys()) & self._claimed
+        # A job that ended just now is missing once. One that is still missing at the next beat was taken away.
+        for held in missing & self._missing:
+            log.warning("job.taken_away", job_id=str(held.job_id))
+            self._tasks[held].cancel()
+        self._missing = missing
+
+
+class Popper(SimpleWorker):
+    """RQ's loop on a thread: it pops from one queue and lets the LaneWorker carry what it finds."""
+
+    def __init__(self, worker: LaneWorker, *, lane: Lane, redis_url: str) -> None:
+        # A response that never comes must not hold the thread for ever; five seconds more than the longest blocking pop.
+        connection = Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=POP_SECONDS + 5)
+        queue = Queue(queue_name(lane), connection=connection, serializer=JSONSerializer)
+        super().__init__([queue], name=worker.name, connection=connection, serializer=JSONSerializer, log_job_description=False)
+        self._worker = worker
+
+    def pop_until_stopped(self) -> None:
+        """The thread's body. RQ leaves its loop when Redis fails it; then it starts over, for as long as nobody stops it."""
+        while not self._stop_requested:
+            try:
+                self.work(logging_level="WARNING")
+            except (RedisError, OSError) as error:
+                log.warning("worker.redis_away", error=str(error))
+            if not self._stop_requested:
+                time.sleep(1)
+
+    def stop(self) -> None:
+        """Stop popping, at the latest after POP_SECONDS."""
+        self._stop_requested = True
+
+    def execute_job(self, job: Carried, queue: Queue) -> None:
+        """Hand the job over, and let Redis forget it: from here on its lease in PostgreSQL vouches for it."""
+        job_id, fence = job.args
+        with self.connection.pipeline() as pipeline:
+            pipeline.lrem(IntermediateQueue.get_intermediate_queue_key(queue.key), 1, job.id)
+            pipeline.delete(job.key)
+            pipeline.execute()
+        self._worker.take(UUID(job_id), int(fence))
+
+    @property
+    def dequeue_timeout(self) -> int:
+        """Seconds of one blocking pop."""
+        return POP_SECONDS
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """RQ calls this between two pops, the one place to leave its inner loop."""
+        if self._stop_requested:
+            raise StopRequested
+        super().heartbeat(timeout, pipeline)
+
+    def _install_signal_handlers(self) -> None:
+        """The event loop has them."""
+
+    def subscribe(self) -> None:
+        """Commands by pub/sub (stop this job, kill that horse) are the lifecycle's business."""
+
+    def procline(self, message: str) -> None:
+        """The process keeps its name."""
+
+    def run_maintenance_tasks(self) -> None:
+        """The sweeps do it; RQ's own would queue a job twice."""
