@@ -7,7 +7,7 @@ are in lower case, telephone numbers E.164, birthdays ISO dates, tags trimmed lo
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import email_validator
@@ -39,6 +39,7 @@ FIELDS = (*SCALARS, "tags", "custom_fields")
 _READ_ONLY = frozenset({"origin", "assigned_to", "do_not_disturb"})
 
 MAX_TEXT = 500
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PLAIN_EMAIL = re.compile(r"[a-z0-9][a-z0-9._%+-]{0,62}[a-z0-9_]@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}")
 _E164 = re.compile(r"\+[1-9][0-9]{7,14}")
 _DATE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[T ].*)?")
@@ -81,6 +82,8 @@ def from_wire(wire: Mapping[str, Any]) -> Incoming:
     data: Data = {}
     for theirs, ours in _TEXTS.items():
         value = wire.get(theirs)
+        if not value and theirs == "address1":
+            value = wire.get("address")  # the search's name of it
         if value:
             data[ours] = _text(external_id, theirs, value)
     if email := wire.get("email"):
@@ -231,10 +234,13 @@ def _text(external_id: str, field: str, value: Any) -> str:
 
 
 def _birthday(external_id: str, value: Any) -> str:
-    found = _DATE.fullmatch(value) if isinstance(value, str) else None
+    """The vendor's search gives milliseconds since 1970, its other answers an ISO date or moment; both mean midnight UTC."""
     try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return (_EPOCH + timedelta(milliseconds=value)).date().isoformat()
+        found = _DATE.fullmatch(value) if isinstance(value, str) else None
         return date.fromisoformat(found.group(1) if found else "").isoformat()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Unusable(external_id, "dateOfBirth", "Not a date.") from None
 
 
@@ -257,5 +263,5 @@ def _moment(value: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        return datetime.fromtimestamp(0, UTC)
+        return _EPOCH
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
