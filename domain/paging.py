@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -47,7 +47,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Ordering columns, none of them nullable, the last one unique, all in one direction: an index can then serve the page."""
+    """Ordering columns, none of them nullable, the last one unique, all in one direction: an index can then serve the page.
+
+    They are texts, times and ids.
+    """
 
     columns: tuple[InstrumentedAttribute[Any], ...]
     descending: bool = False
@@ -62,7 +65,7 @@ class Order:
             raise Invalid("This cursor belongs to another list.", field=(field,))
         try:
             return [_parse(column.type.python_type, value) for column, value in zip(self.columns, values, strict=True)]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise Invalid("This cursor belongs to another list.", field=(field,)) from None
 
 
@@ -100,15 +103,21 @@ async def paginate(session: AsyncSession, query: sa.Select[T], *, order: Order, 
 
 async def count(session: AsyncSession, page: Page[Any]) -> int:
     """How many rows the whole list has; asked for only when somebody wants to see the number."""
-    rows = page.query.with_only_columns(sa.literal(1)).order_by(None).subquery()
+    rows = page.query.with_only_columns(sa.literal(1), maintain_column_froms=True).order_by(None).subquery()
     return (await session.execute(sa.select(sa.func.count()).select_from(rows))).scalar_one()
 
 
 def _parse(python_type: type, value: Any) -> Any:
+    """Raises TypeError or ValueError for what was no value of such a column."""
+    if not isinstance(value, str):
+        raise TypeError(value)
     if python_type is datetime:
-        return datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise ValueError(value)
+        return moment.astimezone(UTC)
     if python_type is UUID:
         return UUID(value)
-    if not isinstance(value, python_type):
-        raise TypeError(value)
+    if "\x00" in value:
+        raise ValueError(value)
     return value

@@ -6,7 +6,7 @@ Here graphql-core's steps are called one by one over the same schema, with the e
 """
 
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator, Mapping
 from contextlib import aclosing
 from copy import copy
 from dataclasses import dataclass, field
@@ -15,7 +15,16 @@ from typing import Any, Protocol, Self
 
 import orjson
 import strawberry
-from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType
+from graphql import (
+    ExecutionResult,
+    FieldNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLSchema,
+    InlineFragmentNode,
+    OperationType,
+    SelectionSetNode,
+)
 from graphql.execution import Executor as CoreExecutor
 from graphql.execution import create_source_event_stream, execute_root_selection_set, execute_subscription_event
 from strawberry.execution import optimized_is_awaitable
@@ -81,6 +90,20 @@ class Operation:
         """Query, mutation or subscription."""
         return self.core.operation.operation
 
+    @property
+    def root_fields(self) -> list[str]:
+        """What is asked for, by the fields' names in the schema."""
+        return list(self._root_fields(self.core.operation.selection_set))
+
+    def _root_fields(self, selection_set: SelectionSetNode) -> Iterator[str]:
+        for node in selection_set.selections:
+            if isinstance(node, FieldNode):
+                yield node.name.value
+            elif isinstance(node, InlineFragmentNode):
+                yield from self._root_fields(node.selection_set)
+            elif isinstance(node, FragmentSpreadNode):
+                yield from self._root_fields(self.core.fragment_definitions[node.name.value].selection_set)
+
     def sharing_key(self, scope: Hashable) -> Hashable:
         """Equal for operations that see equal events; where each resumes from is left out."""
         node = self.core.operation
@@ -97,8 +120,8 @@ class Operation:
 class Executor:
     """Prepares and runs operations over one schema.
 
-    `trusted` maps the SHA-256 of a document (hex) to its text; where it is given, no other document is run. `spend` is
-    awaited with the context and the cost before an operation runs, and may raise LimitReached.
+    `trusted` maps the SHA-256 of a document (hex) to its text; where it is given, no other document is run. `admit` is
+    awaited with the context and the operation before that runs, whatever its kind, and may raise a DomainError.
     """
 
     def __init__(
@@ -108,7 +131,7 @@ class Executor:
         limits: Limits | None = None,
         trusted: Mapping[str, str] | None = None,
         suggestions: bool = False,
-        spend: Callable[[Any, int], Awaitable[object]] | None = None,
+        admit: Callable[[Any, Operation], Awaitable[object]] | None = None,
     ) -> None:
         if schema.extensions or schema.directives:
             raise ValueError("Schema extensions and operation directives are not run by this executor.")
@@ -118,15 +141,15 @@ class Executor:
         self._core_class = schema.execution_context_class
         self._trusted = trusted
         self._suggestions = suggestions
-        self._spend = spend
+        self._admit = admit
         self._documents = Documents(self._schema, self.limits, suggestions=suggestions)
 
     async def prepare(self, request: Request, context: Context) -> Operation:
         """Find, check and price the operation. Raises Refused, whatever is wrong with it."""
         try:
             operation = self._operation(request, context)
-            if self._spend is not None:
-                await self._spend(context, operation.cost)
+            if self._admit is not None:
+                await self._admit(context, operation)
         except Exception as error:
             raise errors.refusal_of(error, request_id=context.request_id) from error
         return operation

@@ -45,3 +45,11 @@ def read(prefix: str, text: str, *, field: str) -> UUID:
     if found is None:
         raise Invalid("This is not an id of the right type.", field=(field,))
     return found
+
+
+def read_any(text: str, *, field: str) -> UUID:
+    """The row id of an id of any type. Raises Invalid."""
+    found = decode(text)
+    if found is None:
+        raise Invalid("This is not an id.", field=(field,))
+    return found[1]

@@ -40,6 +40,8 @@ strawberry.enum(
 )
 loads("job", queries.jobs_by_ids)
 
+_BIGINT = 2**63  # what PostgreSQL keeps a cursor's numbers in
+
 
 async def attempts_by_job(unit: Unit, job_ids: list[UUID]) -> Sequence[list[models.JobAttempt]]:
     """One list for each job."""
@@ -163,17 +165,13 @@ class JobFilterInput:
     states: list[JobState] | None = optional("Any of these.")
     kinds: list[str] | None = optional("Any of these, such as crm.contacts.sync.")
     location_id: strawberry.ID | None = optional("Of this sub-account.")
-    since: datetime | None = optional("Asked for at or after this. With a zone.")
-    until: datetime | None = optional("Asked for before this. With a zone.")
+    since: datetime | None = optional("Asked for at or after this.")
+    until: datetime | None = optional("Asked for before this.")
     text: str | None = optional("Words of the title or kind, in any case of letters.")
     archived: bool = strawberry.field(default=False, description="Only archived ones.")
 
     def to_domain(self) -> JobFilter:
         """Raises Invalid for an id of another type."""
-        for name in ("since", "until"):
-            moment: datetime | None = getattr(self, name)
-            if moment is not None and moment.tzinfo is None:
-                raise Invalid("A time needs its zone, such as 2026-01-31T09:00:00Z.", field=("filter", name))
         return JobFilter(
             states=frozenset(self.states or ()),
             kinds=frozenset(self.kinds or ()),
@@ -307,7 +305,7 @@ def _cursor(text: str | None) -> feeds.Cursor | None:
     match values:
         case None:
             return None
-        case [int(transaction), int(event)]:
+        case [int(transaction), int(event)] if 0 <= transaction < _BIGINT and 0 <= event < _BIGINT:
             return transaction, event
         case _:
             raise Invalid("This is not a cursor of this subscription.", field=("afterCursor",))

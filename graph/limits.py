@@ -23,6 +23,7 @@ from graphql import (
     ObjectValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    StringValueNode,
     ValueNode,
     VariableNode,
     get_named_type,
@@ -32,10 +33,11 @@ from graphql import (
     is_object_type,
 )
 
-from graph.errors import TOO_COMPLEX, TOO_COSTLY, refuse
+from graph.errors import INPUT, TOO_COMPLEX, TOO_COSTLY, refuse
 
 # Guards Python's stack while a document is measured. No document within the other limits comes near it.
 MAX_LEVEL: Final = 80
+MAX_DIGITS: Final = 18  # of an integer written in the document: what 64 bits can hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +91,20 @@ def check_shape(document: DocumentNode, limits: Limits) -> None:
 
 
 def check_variables(variables: Mapping[str, Any], limits: Limits) -> None:
-    """Raises Refused if a list in the variables is too long, or they are nested too deeply to be answered in JSON."""
+    """Raises Refused if a list in the variables is too long, they are nested too deeply to be answered in JSON, or a text
+    has a character that PostgreSQL cannot keep.
+    """
     level: list[Any] = list(variables.values())
     for _ in range(limits.variable_depth):
         inner: list[Any] = []
         for value in level:
-            if isinstance(value, list):
+            if isinstance(value, str):
+                _check_text(value)
+            elif isinstance(value, list):
                 _check_length(len(value), limits)
                 inner.extend(value)
             elif isinstance(value, dict):
+                inner.extend(value)
                 inner.extend(value.values())
         if not inner:
             return
@@ -188,7 +195,11 @@ class _Measure:
         self._directives += len(directives or ())
 
     def _check_value(self, value: ValueNode) -> None:
-        if isinstance(value, ListValueNode):
+        if isinstance(value, StringValueNode):
+            _check_text(value.value)
+        elif isinstance(value, IntValueNode):
+            _check_integer(value.value)
+        elif isinstance(value, ListValueNode):
             _check_length(len(value.values), self._limits)
             for item in value.values:
                 self._check_value(item)
@@ -295,3 +306,14 @@ def _at_most(what: str, number: int, limit: int) -> None:
 def _check_length(length: int, limits: Limits) -> None:
     if length > limits.list_items:
         raise refuse(TOO_COMPLEX, f"A list may have at most {limits.list_items} items; one has {length}.")
+
+
+def _check_text(text: str) -> None:
+    if "\x00" in text:
+        raise refuse(INPUT, "A text may not contain the character U+0000.")
+
+
+def _check_integer(digits: str) -> None:
+    """Variables need no such check: JSON's integers of more than 64 bits are read as floats."""
+    if len(digits) > MAX_DIGITS:
+        raise refuse(INPUT, f"An integer may have at most {MAX_DIGITS} characters.")

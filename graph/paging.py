@@ -108,6 +108,6 @@ def decode(cursor: str | None, *, field: str) -> list[Any] | None:
         values = orjson.loads(bytes.fromhex(cursor))
     except ValueError:
         raise Invalid("This is not a cursor.", field=(field,)) from None
-    if not isinstance(values, list) or not values or not all(isinstance(value, str | int) for value in values):
+    if not isinstance(values, list) or not values or not all(type(value) in {str, int} for value in values):
         raise Invalid("This is not a cursor.", field=(field,))
     return values

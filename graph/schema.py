@@ -1,20 +1,24 @@
 """The schema: roots composed of what each noun brings, and its printed form, which is the contract with clients."""
 
+import asyncio
+from datetime import datetime
 from typing import Annotated, Any
 
 import strawberry
 from strawberry.printer import print_schema
 from strawberry.schema.config import StrawberryConfig
 
+from domain.errors import Invalid
 from domain.tenancy import budget
 from domain.tenancy.budget import OPERATIONS
 from graph.about import about, resolved
 from graph.context import Info
-from graph.crm.accounts import GhlAccountsMutation, GhlAccountsQuery
+from graph.crm.accounts import GhlAccountsMutation, GhlAccountsQuery, GhlAccountsSubscription
 from graph.crm.contacts import ContactsMutation, ContactsQuery
 from graph.crm.syncs import ReauthorizationRequiredError, SyncAlreadyRunningError, SyncsMutation, SyncsQuery
 from graph.jobs import JobsMutation, JobsQuery, JobsSubscription
 from graph.node import Node, fetch
+from graph.scalars import DATE_TIME
 from graph.tenancy.members import MembersMutation, MembersQuery
 from graph.tenancy.sessions import SessionsMutation
 from graph.tenancy.support import SupportMutation, SupportQuery
@@ -27,7 +31,7 @@ _MAX_NODES = 100
 class RateLimit:
     limit: int = about("Points a minute for the account.")
     remaining: int = about("Points left in this minute.")
-    resets_at: str = about("When a new minute begins. UTC, ISO 8601.")
+    resets_at: datetime = about("When a new minute begins. UTC.")
 
 
 @strawberry.type(description="Everything that can be read.")
@@ -42,14 +46,16 @@ class Query(JobsQuery, ContactsQuery, SyncsQuery, GhlAccountsQuery, MembersQuery
         self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="Up to 100 global ids.")]
     ) -> Any:
         """Another account's are none."""
-        return [await fetch(info, text) for text in ids[:_MAX_NODES]]
+        if len(ids) > _MAX_NODES:
+            raise Invalid(f"At most {_MAX_NODES} things can be asked for at once.", field=("ids",))
+        return await asyncio.gather(*(fetch(info, text) for text in ids))
 
     @resolved("What may still be asked in this minute.")
     async def rate_limit(self, info: Info) -> RateLimit | None:
         """Of the account."""
         account_id = info.context.actor.account_id
         spent = await budget.spend(info.context.runtime.redis, OPERATIONS, of=str(account_id), points=0)
-        return RateLimit(limit=spent.limit, remaining=spent.remaining, resets_at=spent.resets_at.isoformat())
+        return RateLimit(limit=spent.limit, remaining=spent.remaining, resets_at=spent.resets_at)
 
     @resolved("Every error code with what the user can do. Needs no credential.")
     def error_codes(self) -> list[ErrorCodeInfo] | None:
@@ -65,7 +71,7 @@ class Mutation(
 
 
 @strawberry.type(description="Everything that can be watched.")
-class Subscription(JobsSubscription):
+class Subscription(JobsSubscription, GhlAccountsSubscription):
     pass
 
 
@@ -74,7 +80,7 @@ schema = strawberry.Schema(
     Mutation,
     Subscription,
     types=[GenericError, RateLimitedError, SyncAlreadyRunningError, ReauthorizationRequiredError],
-    config=StrawberryConfig(auto_camel_case=True),
+    config=StrawberryConfig(auto_camel_case=True, scalar_map={datetime: DATE_TIME}),
 )
 
 

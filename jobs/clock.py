@@ -2,12 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.models.jobs import Job, Lane
+from db.models.jobs import Lane
 from domain import runtime as runtimes
 from domain import settings as environment
 from domain.crm.connections import commands as connections
@@ -19,8 +17,7 @@ SWEEP = 5.0
 _PRUNE_EVERY = 720  # sweeps: an hour
 _SOONEST = 0.05
 
-Sweep = Callable[[AsyncSession], Awaitable[list[Job]]]
-SWEEPS: tuple[Sweep, ...] = (sweeps.ready_due, sweeps.take_back_lapsed, connections.wake_reauthorized)
+SWEEPS: tuple[sweeps.Sweep, ...] = (sweeps.ready_due, sweeps.take_back_lapsed, connections.wake_reauthorized)
 
 log = structlog.get_logger(__name__)
 

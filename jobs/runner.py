@@ -21,6 +21,7 @@ from domain.jobs.running import CancelRequested, Done, HandBack, LeaseLost, Runn
 from domain.runtime import Runtime
 from jobs.handlers import handler_of
 
+FAULT = "API-100"  # a fault of ours, not of the vendor or the input
 _MAX_TRACE = 20_000
 _MAX_MESSAGE = 2_000
 
@@ -108,7 +109,7 @@ async def _failed(runtime: Runtime, job: Job, error: Exception) -> Job | None:
     verdict = TIMED_OUT if isinstance(error, TimedOut) else _judge(job, error)
     if not isinstance(error, DomainError):
         log.error("job.fault", exc_info=error)
-    code = error.code if isinstance(error, DomainError) else "API-000"
+    code = error.code if isinstance(error, DomainError) else FAULT
     if verdict.outcome is AttemptOutcome.SNOOZED:
         code = retry.RATE_LIMITED
     end = AttemptEnd(

@@ -14,7 +14,7 @@ from domain.settings import Settings
 from tests import servers
 
 # The fixtures for rows, the runtime and the clients live in tests/factories; name their modules here.
-pytest_plugins = ["tests.factories.house"]
+pytest_plugins = ["tests.factories.house", "tests.factories.engine"]
 
 # A developer's own configuration must not decide what the tests see, nor where they write.
 for name in Settings.model_fields:

@@ -64,6 +64,8 @@ class LogLevel(StrEnum):
 
 
 _TERMINAL_SQL = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
+# As text: an index with a condition is not found for a condition with parameters once PostgreSQL plans generically.
+NOT_ENDED = sa.text(f"state NOT IN ({_TERMINAL_SQL})")
 _LEASED_SQL = ", ".join(f"'{state}'" for state in sorted(LEASED))
 POSITION = sa.Sequence("job_position_seq", metadata=Base.metadata)
 
@@ -100,7 +102,7 @@ class Job(AccountOwned, Base):
             "account_id",
             "dedupe_key",
             unique=True,
-            postgresql_where=sa.text(f"state NOT IN ({_TERMINAL_SQL})"),
+            postgresql_where=NOT_ENDED,
         ),
     )
 

@@ -69,7 +69,7 @@ class Session(AccountOwned, Base):
     """A signed-in device. The refresh token rotates at every use; an old one that comes back revokes the session."""
 
     __tablename__ = "session"
-    __table_args__ = (owned_by("user_id", "user"), sa.Index(None, "user_id"))
+    __table_args__ = (owned_key(), owned_by("user_id", "user"), sa.Index(None, "user_id"))
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     user_id: Mapped[UUID]
@@ -86,10 +86,10 @@ class SpentRefreshToken(AccountOwned, Base):
     """A rotated refresh token: seeing it again means that somebody copied it."""
 
     __tablename__ = "spent_refresh_token"
-    __table_args__ = (sa.Index(None, "session_id"),)
+    __table_args__ = (owned_by("session_id", "session"), sa.Index(None, "session_id"))
 
     refresh_hash: Mapped[bytes] = mapped_column(primary_key=True)
-    session_id: Mapped[UUID] = mapped_column(sa.ForeignKey("session.id", ondelete="CASCADE"))
+    session_id: Mapped[UUID]
 
 
 class ApiKey(AccountOwned, Base):

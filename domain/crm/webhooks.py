@@ -22,6 +22,7 @@ from domain.jobs.args import JobArgs
 from domain.vendors.gohighlevel.webhooks import WebhookEvent as Received
 
 VENDOR = "gohighlevel"
+_MAX_ID = 300
 CONTACT_CHANGED = frozenset({"ContactCreate", "ContactUpdate", "ContactTagUpdate", "ContactDndUpdate"})
 CONTACT_DELETED = frozenset({"ContactDelete"})
 UNINSTALLED = frozenset({"UNINSTALL"})
@@ -75,4 +76,4 @@ def _concerned(event: Received) -> "sa.Select[UUID, UUID, UUID | None]":
 
 def _contact_id(payload: dict[str, Any]) -> str:
     found = payload.get("id") or payload.get("contactId")
-    return found if isinstance(found, str) else ""
+    return found[:_MAX_ID].replace("\x00", "") if isinstance(found, str) else ""

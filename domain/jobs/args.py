@@ -58,7 +58,7 @@ class JobArgs:
         hints = get_type_hints(cls)
         try:
             known = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
-            return cls(**{name: UUID(value) if hints[name] is UUID else value for name, value in known.items()})
+            return cls(**{name: _typed(hints[name], value) for name, value in known.items()})
         except (TypeError, ValueError, AttributeError) as error:
             raise UnreadableArgs(f"The stored arguments do not fit {cls.kind}: {error}") from None
 
@@ -73,6 +73,12 @@ def read(kind: str, stored: dict[str, Any]) -> JobArgs:
     if kind not in _KINDS:
         raise UnknownKind(f"This release does not know jobs of kind {kind}.")
     return _KINDS[kind].from_json(stored)
+
+
+def _typed(hint: Any, value: Any) -> Any:
+    if hint is UUID:
+        return UUID(value)
+    return [UUID(item) for item in value] if hint == list[UUID] else value
 
 
 def _plain(value: Any) -> Any:

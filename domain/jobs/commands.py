@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from db.base import new_id
-from db.models.jobs import TERMINAL, Job, JobEvent, JobLog, JobState, LogLevel
+from db.models.jobs import NOT_ENDED, TERMINAL, Job, JobEvent, JobLog, JobState, LogLevel
 from domain.actor import Scope
 from domain.errors import Conflict, NotFound
 from domain.jobs.args import JobArgs
@@ -78,9 +78,7 @@ async def enqueue(
         values["run_at"] = run_at
     row = insert(Job).values(values)
     if dedupe_key is not None:
-        row = row.on_conflict_do_nothing(
-            index_elements=[Job.account_id, Job.dedupe_key], index_where=Job.state.not_in(sorted(TERMINAL))
-        )
+        row = row.on_conflict_do_nothing(index_elements=[Job.account_id, Job.dedupe_key], index_where=NOT_ENDED)
     job = (await unit.session.scalars(row.returning(Job))).one_or_none()
     if job is None:
         return Enqueued(await _live_twin(unit, dedupe_key), is_new=False)

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 MIN_SECONDS_BETWEEN_EVENTS = 0.25
 # Weight of the newest measurement in the moving average: steady enough to read, quick enough to follow a rate limit.
 _SMOOTHING = 0.3
+# Farther ahead nothing can be foretold, and dates end.
+_FORESEEABLE = timedelta(days=3650).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,8 @@ def advance(
     """The progress after `done` of `total` items. A new phase starts its own rate."""
     same_phase = phase is None or phase == before.phase
     rate = _rate(before, done=done, now=now) if same_phase else None
-    remaining = None if total is None else max(total - done, 0)
-    eta = now + timedelta(seconds=remaining / rate) if rate and remaining is not None else None
+    seconds = None if total is None or not rate else max(total - done, 0) / rate
+    eta = now + timedelta(seconds=seconds) if seconds is not None and seconds < _FORESEEABLE else None
     return Progress(
         done=done,
         total=total,

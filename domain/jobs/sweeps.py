@@ -3,6 +3,7 @@
 Every sweep may run in several processes at once: rows that another one holds are skipped.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from domain.jobs.lifecycle import AttemptEnd, Transition, transition
 _BATCH = 500
 EVENTS_KEPT = timedelta(days=7)
 IDEMPOTENCY_KEPT = timedelta(days=2)
+Sweep = Callable[[AsyncSession], Awaitable[list[Job]]]
 LOST_MESSAGE = "The worker that ran this fell silent; the job goes on from its last checkpoint."
 
 

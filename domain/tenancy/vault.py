@@ -63,20 +63,26 @@ class Vault:
         return len(keys)
 
     async def _data_key(self, unit: Unit) -> AESGCM:
-        account_id = unit.account_id
-        if account_id not in self._data_keys:
-            self._data_keys[account_id] = AESGCM(await self._load_or_make(unit))
-        return self._data_keys[account_id]
+        known = self._data_keys.get(unit.account_id)
+        if known is not None:
+            return known
+        row, is_committed = await self._load_or_make(unit)
+        key = AESGCM(self._unwrap(row))
+        # A key that this very transaction makes is gone if it fails: what is sealed with it later could never be opened.
+        if is_committed:
+            self._data_keys[unit.account_id] = key
+        return key
 
-    async def _load_or_make(self, unit: Unit) -> bytes:
-        stored = sa.select(DataKey).where(DataKey.account_id == unit.account_id)
-        row = (await unit.session.scalars(stored)).one_or_none()
-        if row is None:
+    async def _load_or_make(self, unit: Unit) -> tuple[DataKey, bool]:
+        """The account's data key, and whether it was there before this transaction began."""
+        stored = sa.select(DataKey, DataKey.rotated_at < sa.func.now()).where(DataKey.account_id == unit.account_id)
+        found = (await unit.session.execute(stored)).one_or_none()
+        if found is None:
             wrapped = self._wrap(os.urandom(_KEY), unit.account_id)
             fresh = insert(DataKey).values(account_id=unit.account_id, master_version=self._newest, wrapped=wrapped)
             await unit.session.execute(fresh.on_conflict_do_nothing())
-            row = (await unit.session.scalars(stored)).one()
-        return self._unwrap(row)
+            found = (await unit.session.execute(stored)).one()
+        return found[0], found[1]
 
     def _wrap(self, key: bytes, account_id: UUID) -> bytes:
         nonce = os.urandom(_NONCE)

@@ -1,5 +1,6 @@
 """Connected GoHighLevel agencies and their sub-accounts."""
 
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,10 +10,12 @@ from db.models.crm import connections as models
 from db.models.crm.connections import ConnectionStatus, LocationStatus
 from db.models.crm.syncs import ConflictPolicy, SyncDirection
 from domain.crm.connections import authorizations, commands
+from domain.crm.connections.feeds import ConnectionFeed
 from domain.crm.contacts import queries
+from domain.errors import Invalid
 from domain.vendors.gohighlevel.oauth import SCOPES
 from graph import ids
-from graph.about import about, optional, resolved, shown
+from graph.about import about, optional, resolved, shown, watched
 from graph.context import Info
 from graph.node import Node, global_id, loads, stands_for
 from graph.paging import After, Before, Connection, First, Last, Listing, window
@@ -35,6 +38,8 @@ strawberry.enum(SyncDirection, description="Which side is written: ours (BB), Go
 strawberry.enum(ConflictPolicy, description="Whose value stays when both sides changed the same field since the last sync.")
 loads("ghlaccount", queries.connections_by_ids)
 loads("location", queries.locations_by_ids)
+
+_MAX_LOCATIONS = 100
 
 
 @strawberry.type(description="A permission that GoHighLevel is asked for.")
@@ -100,7 +105,7 @@ class GhlAccount(Node):
     )
     connected_at: datetime = about("When it was last authorised. UTC.")
     disconnected_at: datetime | None = about("When it was disconnected; null while it is connected. UTC.")
-    access_expires_at: datetime | None = about("When the current token ends; it is renewed by itroot. UTC.")
+    access_expires_at: datetime | None = about("When the current token ends; it is renewed by itself. UTC.")
     version: int = about("Rises with every change.")
 
     is_type_of = stands_for(models.Connection)
@@ -205,6 +210,18 @@ class GhlAccountsQuery:
 
 
 @strawberry.type
+class GhlAccountsSubscription:
+    @watched("Watch an agency: how it is now, and again whenever it, a sub-account of it, or a sync's end changes that.")
+    async def ghl_account_updated(self, info: Info, id: AccountId) -> AsyncGenerator[GhlAccount, None]:
+        """Status, test, sub-accounts."""
+        runtime = info.context.runtime
+        connection_id = ids.read("ghlaccount", id, field="id")
+        feed = ConnectionFeed(runtime.database, runtime.events, info.context.actor, connection_id)
+        async for update in info.context.follow(feed):
+            yield shown(update.connection)
+
+
+@strawberry.type
 class GhlAccountsMutation:
     @mutation("Begin to connect an agency: where to send the browser, and what it will be asked. Needs connections:write.")
     async def start_ghl_authorization(
@@ -262,6 +279,8 @@ class GhlAccountsMutation:
     async def update_ghl_locations(
         self, info: Info, input: Annotated[UpdateGhlLocationsInput, strawberry.argument(description="The change.")]
     ) -> GhlLocationsPayload:
+        if len(input.ids) > _MAX_LOCATIONS:
+            raise Invalid(f"At most {_MAX_LOCATIONS} sub-accounts can be changed at once.", field=("ids",))
         async with info.context.unit(info) as unit:
             locations = [
                 await commands.update_location(

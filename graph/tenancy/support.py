@@ -97,9 +97,8 @@ class SupportQuery:
         before: Before = None,
     ) -> Listing:
         """Of the account."""
-        found = ids.decode(subject_id) if subject_id is not None else None
+        subject = None if subject_id is None else ids.read_any(subject_id, field="subjectId")
         async with info.context.unit(info) as unit:
-            subject = found[1] if found is not None else None
             return Listing(await support.audit_page(unit, window=window(first, after, last, before), subject_id=subject))
 
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Final
 from urllib.parse import parse_qsl
-from uuid import uuid4
 
 import orjson
 from graphql import OperationType
@@ -35,7 +34,7 @@ async def serve(door: Door, scope: Scope, receive: Receive, send: Send) -> None:
         context = await door.make_context(http, None)
         await _Exchange(door, http, send, context, media, accepted).answer(request)
     except Exception as error:  # noqa: BLE001 - what is raised here is the last word on this request
-        request_id = context.request_id if context else uuid4().hex
+        request_id = context.request_id if context else scope.get("state", {}).get("request_id", "-")
         await _refuse(send, errors.refusal_of(error, request_id=request_id), negotiation.for_answer(accepted))
     finally:
         if context is not None:

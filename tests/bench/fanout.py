@@ -19,7 +19,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any, Final
 
-import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
+import psutil
 import strawberry
 import uvicorn
 from starlette.applications import Starlette

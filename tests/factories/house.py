@@ -94,6 +94,10 @@ class House:
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
+    async def revoke(self, company_id: str) -> None:
+        """Let the vendor refuse every token of a company that it has issued so far."""
+        await self.control("POST", "/faults", {"match": {"company": company_id}, "times": None, "fault": {"kind": "revoked"}})
+
     async def consent(self, authorization_url: str, **choices: str) -> dict[str, str]:
         """Follow the vendor's consent page as a user who decides; what comes back to the callback."""
         async with httpx.AsyncClient() as browser:

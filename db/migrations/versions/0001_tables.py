@@ -355,6 +355,7 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_session_account_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_session")),
+        sa.UniqueConstraint("account_id", "id", name=op.f("uq_session_account_id_id")),
         sa.UniqueConstraint("refresh_hash", name=op.f("uq_session_refresh_hash")),
     )
     op.create_index(op.f("ix_session_user_id"), "session", ["user_id"], unique=False)
@@ -612,7 +613,10 @@ def upgrade() -> None:
             ["account_id"], ["account.id"], name=op.f("fk_spent_refresh_token_account_id"), ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
-            ["session_id"], ["session.id"], name=op.f("fk_spent_refresh_token_session_id"), ondelete="CASCADE"
+            ["account_id", "session_id"],
+            ["session.account_id", "session.id"],
+            name=op.f("fk_spent_refresh_token_account_id_session_id"),
+            ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("refresh_hash", name=op.f("pk_spent_refresh_token")),
     )

@@ -32,6 +32,7 @@ _TEXTS = {
     "source": "origin",
     "assignedTo": "assigned_to",
 }
+_READ_TEXTS = (*_TEXTS.items(), ("address", "street"))  # the search's name of it
 _WIRE_NAMES = {ours: theirs for theirs, ours in _TEXTS.items()}
 SCALARS = (*_TEXTS.values(), "email", "phone", "birthday", "do_not_disturb")
 FIELDS = (*SCALARS, "tags", "custom_fields")
@@ -79,13 +80,7 @@ def from_wire(wire: Mapping[str, Any]) -> Incoming:
     external_id = wire.get("id")
     if not isinstance(external_id, str) or not external_id:
         raise Unusable("?", "id", "The row has no id.")
-    data: Data = {}
-    for theirs, ours in _TEXTS.items():
-        value = wire.get(theirs)
-        if not value and theirs == "address1":
-            value = wire.get("address")  # the search's name of it
-        if value:
-            data[ours] = _text(external_id, theirs, value)
+    data: Data = {ours: _text(external_id, theirs, wire[theirs]) for theirs, ours in _READ_TEXTS if wire.get(theirs)}
     if email := wire.get("email"):
         data["email"] = read_email(external_id, email)
     if phone := wire.get("phone"):

@@ -17,6 +17,7 @@ SIGNATURE_HEADER = "X-GHL-Signature"
 MAX_AGE = timedelta(minutes=5)
 
 _RAW_KEY_BYTES = 32
+_MAX_TEXT = 300
 
 
 class Forged(Forbidden):
@@ -94,8 +95,9 @@ def _check_signature(raw: bytes, signature: str | None, public_key: Ed25519Publi
 
 
 def _text(payload: dict[str, Any], key: str) -> str | None:
+    """A text that can be kept and looked for; what else is there counts as missing."""
     value = payload.get(key)
-    return value if isinstance(value, str) and value else None
+    return value if isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and "\x00" not in value else None
 
 
 def _moment(payload: dict[str, Any]) -> datetime | None:

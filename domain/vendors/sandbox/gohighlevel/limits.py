@@ -57,7 +57,9 @@ class RateLimit:
         return self._standing(_Used(day_began=now), now, allowed=True)
 
     def headers(self, standing: Standing) -> dict[str, str]:
-        """The headers which every answer carries."""
+        """The headers which every answer carries while there is a limit: clients hold themselves to what they say."""
+        if not self.enabled:
+            return {}
         return {
             "x-ratelimit-limit-daily": str(self.daily),
             "x-ratelimit-daily-remaining": str(standing.daily_remaining),
