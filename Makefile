@@ -49,8 +49,8 @@ doctor: $(INSTALLED) ## what is missing or unreachable
 	@$(BIN)/python bots.py doctor
 
 .PHONY: graphiql
-graphiql: ## GraphiQL from the npm registry, served from here; needs Node
-	@sh graph/transports/build_graphiql.sh
+graphiql: $(INSTALLED) ## GraphiQL from the npm registry, served from here; needs Node
+	@$(BIN)/python -m graph.transports.build_graphiql
 
 .PHONY: lock
 lock: $(INSTALLED_DEV) ## resolve pyproject.toml into the two locked, hashed requirements files

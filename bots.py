@@ -119,6 +119,24 @@ def rotate() -> None:
 
 
 @app.command()
+def account(
+    name: Annotated[str, typer.Argument(help="The agency's name.")],
+    owner: Annotated[str, typer.Option(help="Its owner's name.", prompt=True)],
+    email: Annotated[str, typer.Option(help="What the owner signs in with.", prompt=True)],
+    password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, envvar="OWNER_PASSWORD")],
+    staff: Annotated[bool, typer.Option(help="An account of support people instead.")] = False,
+) -> None:
+    """Make an account with its owner."""
+    from domain import settings
+    from domain.tenancy import accounts
+
+    made = accounts.create_from_command_line(
+        settings.load().database_url, name=name, owner_name=owner, email=email, password=password, is_staff=staff
+    )
+    typer.echo(f"Account {asyncio.run(made).name} is made; its owner signs in as {email}.")
+
+
+@app.command()
 def demo() -> None:
     """Ask the running server for a contact sync and draw its progress."""
     from domain import settings
@@ -134,10 +152,11 @@ def main() -> None:
         app()
     except Exception as error:
         from db.embedded.process import EmbeddedError
+        from domain.errors import DomainError
         from domain.settings import SettingsError
         from jobs.up import CannotStart
 
-        if not isinstance(error, CannotStart | EmbeddedError | SettingsError):
+        if not isinstance(error, CannotStart | DomainError | EmbeddedError | SettingsError):
             raise
         _fail(str(error))
 

@@ -50,8 +50,8 @@ async def measure(runtime: Runtime) -> None:
     try:
         async with runtime.database.system_across_accounts() as session:
             counts = {(lane, state): number for lane, state, number in await session.execute(states)}
-            ages = dict(await session.execute(oldest))
-            capacities = dict(await session.execute(capacity))
+            ages = dict((await session.execute(oldest)).all())
+            capacities = dict((await session.execute(capacity)).all())
     except (OSError, sa.exc.SQLAlchemyError):
         return
     for lane in Lane:

@@ -13,19 +13,20 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from db.base import new_id
+from db.models.tenancy import AccessOutcome, ActorType
 from domain import runtime as runtimes
 from domain import settings as environment
 from domain.logs import configure
 from domain.runtime import CALLBACK_PATH, WEBHOOK_PATH, Runtime
 from domain.settings import Settings
-from domain.tenancy import budget
+from domain.tenancy import budget, support
 from domain.tenancy.budget import OPERATIONS
 from graph.context import Context, make_context
-from graph.execution import Executor
+from graph.execution import Executor, Operation
 from graph.routes import health, landing, oauth, webhooks
 from graph.schema import schema
 from graph.transports.endpoint import GraphQLEndpoint
@@ -60,7 +61,7 @@ class App:
             Route("/metrics", health.metrics),
         ]
         if settings.graphiql:
-            routes += [Route("/", landing.page), Mount("/graphiql", graphiql_files())]
+            routes += [Route("/", landing.page), graphiql_files()]
         cors = Middleware(
             CORSMiddleware,
             allow_origins=list(settings.allowed_origins),
@@ -143,12 +144,16 @@ class Requests:
 
 
 def _graphql(runtime: Runtime) -> GraphQLEndpoint:
-    async def spend(context: Context, cost: int) -> None:
+    async def admit(context: Context, operation: Operation) -> None:
         if context.credential is not None:
-            account_id = str(context.credential.actor.account_id)
-            await budget.spend(runtime.redis, OPERATIONS, of=account_id, points=cost)
+            actor = context.credential.actor
+            await budget.spend(runtime.redis, OPERATIONS, of=str(actor.account_id), points=operation.cost)
+            if actor.type is ActorType.SUPPORT:
+                async with runtime.unit(actor) as unit:
+                    for field in operation.root_fields:
+                        support.log_access(unit, action=field, resource="GraphQL", outcome=AccessOutcome.ALLOWED)
 
-    executor = Executor(schema, trusted=_trusted(runtime.settings), spend=spend)
+    executor = Executor(schema, trusted=_trusted(runtime.settings), admit=admit)
     return GraphQLEndpoint(executor, make_context(runtime), allowed_origins=runtime.settings.allowed_origins)
 
 

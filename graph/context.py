@@ -1,7 +1,7 @@
 """What a resolver has at hand: who asks, units, loaders. One lives as long as one operation, or one event of a subscription."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
@@ -11,11 +11,11 @@ import strawberry
 from starlette.requests import HTTPConnection
 from strawberry.dataloader import DataLoader
 
-from db.models.tenancy import AccessOutcome, ActorType
+from db.models.tenancy import ActorType
 from domain.actor import Actor
 from domain.errors import Unauthenticated
 from domain.runtime import Runtime
-from domain.tenancy import sessions, support
+from domain.tenancy import sessions
 from domain.tenancy.sessions import Credential, Device
 from domain.unit import Unit
 from graph import ids
@@ -74,21 +74,16 @@ class Context:
         followed: AsyncIterator[Any] = self.live.follow(feed, after=after)
         return followed
 
-    @asynccontextmanager
-    async def unit(self, info: strawberry.Info) -> AsyncIterator[Unit]:
-        """One transaction as whoever asks. What support staff reach by a grant is written down in it."""
-        async with self.runtime.unit(self.actor) as unit:
-            if unit.actor.type is ActorType.SUPPORT:
-                path = str(info.path.as_list()[0]) if info.path else info.field_name
-                support.log_access(unit, action=path, resource="GraphQL", outcome=AccessOutcome.ALLOWED)
-            yield unit
+    def unit(self) -> AbstractAsyncContextManager[Unit]:
+        """One transaction as whoever asks."""
+        return self.runtime.unit(self.actor)
 
-    def loader(self, info: strawberry.Info, load: Load) -> DataLoader[Any, Any]:
+    def loader(self, load: Load) -> DataLoader[Any, Any]:
         """Gathers the keys that sibling fields ask for into one call of `load`, in a unit of its own."""
         if load not in self._loaders:
 
             async def batch(keys: list[Any]) -> Sequence[Any]:
-                async with self.unit(info) as unit:
+                async with self.unit() as unit:
                     return await load(unit, keys)
 
             self._loaders[load] = DataLoader(load_fn=batch)

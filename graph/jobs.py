@@ -137,7 +137,7 @@ class Job(Node):
     @resolved("Its attempts, the first one first, with everything about what went wrong.", list[JobAttempt] | None)
     async def attempts(root: strawberry.Parent[models.Job], info: Info) -> Any:
         """Gathered for all jobs of the answer."""
-        return await info.context.loader(info, attempts_by_job).load(root.id)
+        return await info.context.loader(attempts_by_job).load(root.id)
 
     @resolved("What it met, oldest first: skipped rows, decided conflicts.", Connection[JobLogLine] | None)
     async def log(
@@ -150,7 +150,7 @@ class Job(Node):
         before: Before = None,
     ) -> Listing:
         """Use `last` for the newest lines."""
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             page = await queries.log_page(unit, job_id=root.id, level=level, window=window(first, after, last, before))
         return Listing(page)
 
@@ -225,7 +225,7 @@ class JobsQuery:
     async def job(self, info: Info, id: JobId) -> Any:
         """Another account's is none."""
         found = ids.find("job", id)
-        return None if found is None else await info.context.loader(info, queries.jobs_by_ids).load(found)
+        return None if found is None else await info.context.loader(queries.jobs_by_ids).load(found)
 
     @resolved("The account's jobs. Needs jobs:read.", Connection[Job] | None)
     async def jobs(
@@ -240,7 +240,7 @@ class JobsQuery:
     ) -> Listing:
         """A keyset page."""
         wanted = filter.to_domain() if filter is not None else JobFilter()
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             page = await queries.jobs_page(unit, wanted=wanted, order=order_by, window=window(first, after, last, before))
         return Listing(page)
 
@@ -249,13 +249,13 @@ class JobsQuery:
 class JobsMutation:
     @mutation("Cancel a job: at once where it has not started, else at its next checkpoint. Needs jobs:write.")
     async def cancel_job(self, info: Info, id: JobId) -> JobPayload:
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             job = await commands.cancel(unit, job_id=ids.read("job", id, field="id"))
         return JobPayload(job=shown(job))
 
     @mutation("Run an ended job again from its last checkpoint, or a waiting one at once. Needs jobs:write.")
     async def retry_job(self, info: Info, id: JobId) -> JobPayload:
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             job = await commands.retry(unit, job_id=ids.read("job", id, field="id"))
         return JobPayload(job=shown(job))
 

@@ -33,7 +33,7 @@ async def fetch(info: Info, text: str) -> Any:
     load = _LOADS.get(found[0]) if found is not None else None
     if found is None or load is None:
         return None
-    return await info.context.loader(info, load).load(found[1])
+    return await info.context.loader(load).load(found[1])
 
 
 def global_id(prefix: str) -> Any:

@@ -81,7 +81,7 @@ class Connection(Generic[T]):
     @resolved("How many rows the whole list has. Counted only when asked for.")
     async def total_count(root: strawberry.Parent[Listing], info: Info) -> int:
         """Count in a unit of its own."""
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             return await keyset.count(unit.session, root.page)
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 
 from db.base import new_id
 from db.models.jobs import NOT_ENDED, TERMINAL, Job, JobEvent, JobLog, JobState, LogLevel
@@ -18,7 +19,7 @@ from domain.unit import Unit
 _UNSTARTED = frozenset(
     {JobState.BLOCKED, JobState.SCHEDULED, JobState.READY, JobState.ADMITTED, JobState.BACKOFF, JobState.WAITING}
 )
-_RETRYABLE = frozenset({JobState.FAILED, JobState.PARTIAL, JobState.CANCELLED})
+_RETRYABLE = frozenset({JobState.FAILED, JobState.PARTIAL, JobState.CANCELLED, JobState.BACKOFF, JobState.WAITING})
 
 
 class NotRetryable(Conflict):
@@ -95,16 +96,16 @@ async def cancel(unit: Unit, *, job_id: UUID) -> Job:
     Cancelling twice is harmless. Raises NotFound, NotCancellable.
     """
     unit.require(Scope.JOBS_WRITE)
-    for sources, to in ((_UNSTARTED, JobState.CANCELLED), (frozenset({JobState.RUNNING}), JobState.CANCELLING)):
-        moved = await transition(unit.session, Transition([job_id], sources, to, values=_keep_lease(to)))
-        if moved:
-            unit.audit("job.cancel", subject_type="job", subject_id=job_id, state=moved[0].state)
-            _announce(unit, moved[0])
-            return moved[0]
-    job = await _get(unit, job_id)
-    if job.state not in {JobState.CANCELLING, JobState.CANCELLED}:
-        raise NotCancellable(f"This job has ended already: it {_PAST[job.state]}.")
-    return job
+    job = await _get(unit, job_id, lock=True)
+    if job.state not in _UNSTARTED | {JobState.RUNNING}:
+        if job.state not in {JobState.CANCELLING, JobState.CANCELLED}:
+            raise NotCancellable(f"This job has ended already: it {_PAST[job.state]}.")
+        return job
+    to = JobState.CANCELLING if job.state is JobState.RUNNING else JobState.CANCELLED
+    (moved,) = await transition(unit.session, Transition([job_id], frozenset({job.state}), to, values=_keep_lease(to)))
+    unit.audit("job.cancel", subject_type="job", subject_id=job_id, state=moved.state)
+    _announce(unit, moved)
+    return moved
 
 
 async def retry(unit: Unit, *, job_id: UUID) -> Job:
@@ -113,25 +114,26 @@ async def retry(unit: Unit, *, job_id: UUID) -> Job:
     A job in backoff is not made to wait any longer. Raises NotFound, NotRetryable.
     """
     unit.require(Scope.JOBS_WRITE)
+    job = await _get(unit, job_id, lock=True)
+    if job.state not in _RETRYABLE:
+        raise NotRetryable(f"This job cannot be retried: it {_PAST[job.state]}.")
     fresh = {
         "run_at": sa.func.now(),
         "failures": 0,
         "deadline_at": None,
         "finished_at": None,
+        "waiting_for": None,
         "error_code": None,
         "error_message": None,
         "message": None,
     }
-    moved = await transition(unit.session, Transition([job_id], _RETRYABLE, JobState.READY, values=fresh))
-    if not moved:
-        at_once = Transition([job_id], frozenset({JobState.BACKOFF, JobState.WAITING}), JobState.READY, values=fresh)
-        moved = await transition(unit.session, at_once)
-    if not moved:
-        job = await _get(unit, job_id)
-        raise NotRetryable(f"This job cannot be retried: it {_PAST[job.state]}.")
+    try:
+        (moved,) = await transition(unit.session, Transition([job_id], frozenset({job.state}), JobState.READY, values=fresh))
+    except IntegrityError:  # of its dedupe key; the unit is rolled back
+        raise NotRetryable("This job cannot be retried: the same work is under way already.") from None
     unit.audit("job.retry", subject_type="job", subject_id=job_id)
-    _announce(unit, moved[0])
-    return moved[0]
+    _announce(unit, moved)
+    return moved
 
 
 async def wake(unit: Unit, *, waiting_for: str) -> list[Job]:
@@ -171,8 +173,10 @@ async def _live_twin(unit: Unit, dedupe_key: str | None) -> Job:
     return job
 
 
-async def _get(unit: Unit, job_id: UUID) -> Job:
-    job = (await unit.session.scalars(sa.select(Job).where(Job.id == job_id))).one_or_none()
+async def _get(unit: Unit, job_id: UUID, *, lock: bool = False) -> Job:
+    """Locked, it stays in its state until the unit ends."""
+    query = sa.select(Job).where(Job.id == job_id)
+    job = (await unit.session.scalars(query.with_for_update() if lock else query)).one_or_none()
     if job is None:
         raise NotFound("There is no such job.")
     return job

@@ -45,6 +45,20 @@ async def create_account(
     return account, user
 
 
+async def create_from_command_line(
+    database_url: str, *, name: str, owner_name: str, email: str, password: str, is_staff: bool
+) -> Account:
+    """As `create_account`, with a connection of its own."""
+    database = Database(database_url, pool_size=1)
+    try:
+        account, _ = await create_account(
+            database, name=name, owner_name=owner_name, email=email, password=password, is_staff=is_staff
+        )
+    finally:
+        await database.close()
+    return account
+
+
 async def create_user(unit: Unit, *, email: str, name: str, role: Role, password: str) -> User:
     """Add a person to the unit's account. Raises Forbidden, Invalid, EmailTaken."""
     unit.require(Scope.MEMBERS_WRITE)

@@ -14,7 +14,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.base import new_id
-from db.models.tenancy import Account, ActorType, ApiKey, Session, SpentRefreshToken, SupportGrant, User
+from db.models.tenancy import Account, ActorType, ApiKey, Role, Session, SpentRefreshToken, SupportGrant, User
 from db.session import Database
 from domain.actor import ROLE_SCOPES, Actor, Scope
 from domain.errors import Forbidden, Unauthenticated
@@ -164,7 +164,7 @@ async def _by_access_token(
         ActorType.USER if grant is None else ActorType.SUPPORT,
         user.account_id if grant is None else grant.account_id,
         user.name,
-        ROLE_SCOPES[user.role],
+        ROLE_SCOPES[user.role if grant is None else Role.SUPPORT],
         id=user.id,
         role=user.role,
         session_id=UUID(claims["sid"]),

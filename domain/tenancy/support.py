@@ -51,7 +51,10 @@ async def revoke(unit: Unit, *, grant_id: UUID) -> SupportGrant:
 
 
 def log_access(unit: Unit, *, action: str, resource: str, outcome: AccessOutcome, reason: str | None = None) -> None:
-    """Write down that the actor reached the account's data, or tried to."""
+    """Write down that the actor reached the account's data, or tried to.
+
+    In a unit of its own, so that it stays written when what the actor does then fails.
+    """
     actor = unit.actor
     unit.session.add(
         AccessLog(

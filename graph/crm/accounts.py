@@ -74,7 +74,7 @@ class GhlLocation(Node):
     @resolved("The agency that it belongs to.", Annotated["GhlAccount", strawberry.lazy("graph.crm.accounts")] | None)
     async def account(root: strawberry.Parent[models.Location], info: Info) -> Any:
         """Gathered for all locations of the answer."""
-        return await info.context.loader(info, queries.connections_by_ids).load(root.connection_id)
+        return await info.context.loader(queries.connections_by_ids).load(root.connection_id)
 
     @resolved(
         "Its syncs, newest first; the first one tells whether one is running.",
@@ -89,7 +89,7 @@ class GhlLocation(Node):
         before: Before = None,
     ) -> Listing:
         """The history."""
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             page = await queries.runs_page(unit, location_id=root.id, window=window(first, after, last, before))
         return Listing(page)
 
@@ -135,7 +135,7 @@ class GhlAccount(Node):
         before: Before = None,
     ) -> Listing:
         """Removed ones too."""
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             page = await queries.locations_page(unit, connection_id=root.id, window=window(first, after, last, before))
         return Listing(page)
 
@@ -197,7 +197,7 @@ class GhlAccountsQuery:
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> Listing:
         """Several may be connected."""
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             return Listing(await queries.connections_page(unit, window=window(first, after, last, before)))
 
     @resolved("Sub-accounts of all agencies, by name. Needs connections:read.", Connection[GhlLocation] | None)
@@ -205,7 +205,7 @@ class GhlAccountsQuery:
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> Listing:
         """For choosing one."""
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             return Listing(await queries.locations_page(unit, connection_id=None, window=window(first, after, last, before)))
 
 
@@ -231,7 +231,7 @@ class GhlAccountsMutation:
     ) -> StartGhlAuthorizationPayload:
         chosen = input.account_id if input is not None else None
         connection_id = None if chosen is None else ids.read("ghlaccount", chosen, field="accountId")
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             started = await authorizations.start(unit, info.context.runtime.ghl, connection_id=connection_id)
         return StartGhlAuthorizationPayload(
             authorization_url=started.url,
@@ -271,7 +271,7 @@ class GhlAccountsMutation:
 
     @mutation("Forget an agency's tokens and cancel its syncs; contacts and history stay. Needs connections:write.")
     async def disconnect_ghl_account(self, info: Info, id: AccountId) -> GhlAccountPayload:
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             connection = await commands.disconnect(unit, connection_id=ids.read("ghlaccount", id, field="id"))
         return GhlAccountPayload(account=shown(connection))
 
@@ -281,7 +281,7 @@ class GhlAccountsMutation:
     ) -> GhlLocationsPayload:
         if len(input.ids) > _MAX_LOCATIONS:
             raise Invalid(f"At most {_MAX_LOCATIONS} sub-accounts can be changed at once.", field=("ids",))
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             locations = [
                 await commands.update_location(
                     unit,

@@ -100,19 +100,19 @@ class Contact(Node):
         """Definitions are gathered for all contacts of the answer."""
         if not root.custom_fields:
             return []
-        known = await info.context.loader(info, fields_by_location).load(root.location_id)
+        known = await info.context.loader(fields_by_location).load(root.location_id)
         values = [_custom_value(key, value, known.get(key)) for key, value in root.custom_fields.items()]
         return sorted(values, key=lambda item: item.name or item.id)
 
     @resolved("Its counterparts at GoHighLevel, the one that is written to first.", list[ContactRef] | None)
     async def refs(root: strawberry.Parent[models.Contact], info: Info) -> Any:
         """Gathered for all contacts of the answer."""
-        return await info.context.loader(info, refs_by_contact).load(root.id)
+        return await info.context.loader(refs_by_contact).load(root.id)
 
     @resolved("The sub-account that it belongs to.", GhlLocation | None)
     async def location(root: strawberry.Parent[models.Contact], info: Info) -> Any:
         """Gathered for all contacts of the answer."""
-        return await info.context.loader(info, queries.locations_by_ids).load(root.location_id)
+        return await info.context.loader(queries.locations_by_ids).load(root.location_id)
 
 
 @strawberry.input(description="A value of one of the sub-account's own fields.")
@@ -207,7 +207,7 @@ class ContactsQuery:
     async def contact(self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The contact.")]) -> Any:
         """Another account's is none."""
         found = ids.find("contact", id)
-        return None if found is None else await info.context.loader(info, queries.contacts_by_ids).load(found)
+        return None if found is None else await info.context.loader(queries.contacts_by_ids).load(found)
 
     @resolved("Contacts. Needs contacts:read.", Connection[Contact] | None)
     async def contacts(
@@ -222,7 +222,7 @@ class ContactsQuery:
     ) -> Listing:
         """A keyset page."""
         wanted = filter.to_domain() if filter is not None else ContactFilter()
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             page = await queries.contacts_page(unit, wanted=wanted, order=order_by, window=window(first, after, last, before))
         return Listing(page)
 
@@ -234,7 +234,7 @@ class ContactsMutation:
         self, info: Info, input: Annotated[CreateContactInput, strawberry.argument(description="The contact.")]
     ) -> ContactPayload:
         location_id = ids.read("location", input.location_id, field="locationId")
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             contact = await commands.create(
                 unit, location_id=location_id, fields=input.fields.to_domain(), idempotency_key=input.idempotency_key
             )
@@ -244,7 +244,7 @@ class ContactsMutation:
     async def update_contact(
         self, info: Info, input: Annotated[UpdateContactInput, strawberry.argument(description="The change.")]
     ) -> ContactPayload:
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             contact = await commands.update(
                 unit,
                 contact_id=ids.read("contact", input.id, field="id"),

@@ -21,4 +21,4 @@ async def subject_of(info: Info, job: Job) -> Any:
     run_id = job.args.get("run_id") if job.kind == SyncContacts.kind else None
     if not isinstance(run_id, str):
         return None
-    return await info.context.loader(info, queries.runs_by_ids).load(UUID(run_id))
+    return await info.context.loader(queries.runs_by_ids).load(UUID(run_id))

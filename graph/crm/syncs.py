@@ -44,12 +44,12 @@ class SyncRun(Node):
     @resolved("Its job: state, progress, attempts, log.", Job | None)
     async def job(root: strawberry.Parent[models.SyncRun], info: Info) -> Any:
         """Gathered for all runs of the answer."""
-        return await info.context.loader(info, jobs.jobs_by_ids).load(root.job_id)
+        return await info.context.loader(jobs.jobs_by_ids).load(root.job_id)
 
     @resolved("The sub-account.", GhlLocation | None)
     async def location(root: strawberry.Parent[models.SyncRun], info: Info) -> Any:
         """Gathered for all runs of the answer."""
-        return await info.context.loader(info, queries.locations_by_ids).load(root.location_id)
+        return await info.context.loader(queries.locations_by_ids).load(root.location_id)
 
 
 @strawberry.type(description="The sub-account is being synced already.")
@@ -101,7 +101,7 @@ class SyncsQuery:
     ) -> Listing:
         """The history."""
         location = None if location_id is None else ids.read("location", location_id, field="locationId")
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             return Listing(await queries.runs_page(unit, location_id=location, window=window(first, after, last, before)))
 
 
@@ -111,7 +111,7 @@ class SyncsMutation:
     async def start_contact_sync(
         self, info: Info, input: Annotated[StartContactSyncInput, strawberry.argument(description="What to sync, and how.")]
     ) -> StartContactSyncPayload:
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             run = await sync.start(
                 unit,
                 location_id=ids.read("location", input.location_id, field="locationId"),

@@ -109,7 +109,7 @@ class MembersQuery:
     async def viewer(self, info: Info) -> Viewer:
         """Of the credential."""
         actor = info.context.actor
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             account = await accounts.get_account(unit)
             user = await accounts.get_user(unit, actor.id) if actor.role is not None and actor.id is not None else None
         return Viewer(
@@ -126,7 +126,7 @@ class MembersQuery:
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> Listing:
         """Needs members:read."""
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             page = await accounts.users_page(unit, window=window(first, after, last, before))
 
         return Listing(page)
@@ -136,7 +136,7 @@ class MembersQuery:
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> Listing:
         """Needs members:read."""
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             page = await api_keys.page(unit, window=window(first, after, last, before))
 
         return Listing(page)
@@ -148,7 +148,7 @@ class MembersMutation:
     async def create_user(
         self, info: Info, input: Annotated[CreateUserInput, strawberry.argument(description="The person.")]
     ) -> UserPayload:
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             user = await accounts.create_user(
                 unit, email=input.email, name=input.name, role=input.role, password=input.password
             )
@@ -158,7 +158,7 @@ class MembersMutation:
     async def update_user(
         self, info: Info, input: Annotated[UpdateUserInput, strawberry.argument(description="The change.")]
     ) -> UserPayload:
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             user = await accounts.update_user(
                 unit,
                 user_id=ids.read("user", input.id, field="id"),
@@ -172,7 +172,7 @@ class MembersMutation:
     async def create_api_key(
         self, info: Info, input: Annotated[CreateApiKeyInput, strawberry.argument(description="The key.")]
     ) -> ApiKeyPayload:
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             key, secret = await api_keys.create(
                 unit, name=input.name, scopes=frozenset(input.scopes), expires_at=input.expires_at
             )
@@ -182,6 +182,6 @@ class MembersMutation:
     async def revoke_api_key(
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The key.")]
     ) -> ApiKeyPayload:
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             key = await api_keys.revoke(unit, key_id=ids.read("apikey", id, field="id"))
         return ApiKeyPayload(api_key=shown(key))

@@ -75,7 +75,7 @@ class SupportQuery:
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> Listing:
         """Of the account."""
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             return Listing(await support.grants_page(unit, window=window(first, after, last, before)))
 
     @resolved("Who reached the account's data, newest first. Needs logs:read.", Connection[AccessLogEntry] | None)
@@ -83,7 +83,7 @@ class SupportQuery:
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> Listing:
         """Of the account."""
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             return Listing(await support.access_page(unit, window=window(first, after, last, before)))
 
     @resolved("Who changed what, newest first. Needs logs:read.", Connection[AuditLogEntry] | None)
@@ -98,7 +98,7 @@ class SupportQuery:
     ) -> Listing:
         """Of the account."""
         subject = None if subject_id is None else ids.read_any(subject_id, field="subjectId")
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             return Listing(await support.audit_page(unit, window=window(first, after, last, before), subject_id=subject))
 
 
@@ -108,7 +108,7 @@ class SupportMutation:
     async def grant_support_access(
         self, info: Info, input: Annotated[GrantSupportAccessInput, strawberry.argument(description="The grant.")]
     ) -> SupportGrantPayload:
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             grant = await support.grant(unit, reason=input.reason, minutes=input.minutes)
         return SupportGrantPayload(grant=shown(grant))
 
@@ -116,6 +116,6 @@ class SupportMutation:
     async def revoke_support_access(
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The grant.")]
     ) -> SupportGrantPayload:
-        async with info.context.unit(info) as unit:
+        async with info.context.unit() as unit:
             grant = await support.revoke(unit, grant_id=ids.read("grant", id, field="id"))
         return SupportGrantPayload(grant=shown(grant))

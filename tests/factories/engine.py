@@ -12,6 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from db.base import new_id
+from db.embedded.postgres import EmbeddedPostgres
+from db.embedded.valkey import EmbeddedValkey
 from db.models.jobs import AccountSlots, Job, JobAttempt, JobEvent, JobLog, Lane
 from db.models.tenancy import Account
 from db.session import Database
@@ -24,6 +26,7 @@ from domain.settings import Settings
 from jobs import runner, worker
 from jobs.handlers import handles
 from jobs.worker import LaneWorker
+from tests import servers
 from tests.factories.house import make_settings
 
 WORKER = "worker-of-the-test"
@@ -186,11 +189,21 @@ class Engine:
             return list((await session.scalars(sa.select(entity).where(condition).order_by(order))).all())
 
 
-@pytest.fixture
-async def engine(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
-    """The engine on a database of its own; nothing runs yet."""
-    monkeypatch.setattr(worker, "POP_SECONDS", 0.1)
+@pytest.fixture(scope="session")
+async def engine_runtime(postgres: EmbeddedPostgres, valkey: EmbeddedValkey, template_url: str) -> AsyncIterator[Runtime]:
+    """One runtime and database for all tests of the engine: anew for each of so many, they would take most of the time."""
     nowhere = "http://127.0.0.1:1"
-    settings = make_settings(database_url, redis_url, public_url=nowhere, sandbox_url=nowhere, log_level="critical")
+    url = await servers.clone(postgres)
+    settings = make_settings(url, valkey.url, public_url=nowhere, sandbox_url=nowhere, log_level="critical")
     async with open_runtime(settings, pool_size=8) as runtime:
-        yield Engine(runtime)
+        yield runtime
+
+
+@pytest.fixture
+async def engine(engine_runtime: Runtime, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """The engine without any rows or queues; nothing runs yet."""
+    monkeypatch.setattr(worker, "POP_SECONDS", 0.1)
+    engine = Engine(engine_runtime)
+    await engine.sql("delete from account")
+    await engine.sql("delete from worker")
+    return engine

@@ -14,6 +14,7 @@ from domain.crm.webhooks import ApplyWebhook
 from domain.jobs import commands
 from domain.unit import Unit
 from graph import ids
+from tests.factories.client import Client
 from tests.factories.house import House
 
 FIELD = "fld_colour"
@@ -98,6 +99,13 @@ async def add_job(unit: Unit, *, title: str = "A job", attempts: int = 0, locati
     await unit.session.flush()
     assert job.lane is Lane.INTERACTIVE
     return job
+
+
+async def account_id_of(client: Client) -> UUID:
+    """The account that a client acts in."""
+    found = ids.decode((await client.ask("{ viewer { account { id } } }"))["viewer"]["account"]["id"])
+    assert found is not None
+    return found[1]
 
 
 def gid(prefix: str, row: Any) -> str:

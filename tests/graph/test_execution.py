@@ -15,7 +15,7 @@ from domain import errors as domain_errors
 from domain.errors import DomainError, LimitReached
 from graph import documents, errors
 from graph.errors import ERRORS, Refused
-from graph.execution import Executor, Request
+from graph.execution import Executor, Operation, Request
 from graph.limits import Limits
 from tests.graph.toy import ToyContext, World, schema
 
@@ -139,11 +139,11 @@ async def test_what_json_cannot_say_is_a_fault_of_ours() -> None:
 
 
 async def test_a_failure_while_preparing_is_masked() -> None:
-    async def spend(_context: Any, _cost: int) -> None:
+    async def admit(_context: Any, _operation: Operation) -> None:
         raise RuntimeError("password=hunter2")
 
     with structlog.testing.capture_logs() as logs:
-        answer = await ask("{ hello }", by=Executor(schema, spend=spend))
+        answer = await ask("{ hello }", by=Executor(schema, admit=admit))
     assert codes(answer) == [errors.INTERNAL]
     assert len(logs) == 1
 
@@ -232,12 +232,12 @@ async def test_the_documents_kept_are_bounded_and_bad_ones_are_not_kept() -> Non
 async def test_the_cost_is_spent_and_told_on_demand() -> None:
     spent: list[int] = []
 
-    async def spend(_context: Any, cost: int) -> None:
-        spent.append(cost)
+    async def admit(_context: Any, operation: Operation) -> None:
+        spent.append(operation.cost)
         if len(spent) > 1:
             raise LimitReached("The budget of this minute is used up.", retry_after=12)
 
-    counting = Executor(schema, spend=spend)
+    counting = Executor(schema, admit=admit)
     context = ToyContext(World())
     request = Request("{ nodes(first: 3) { nodes { id } } }", wants_cost=True)
     operation = await counting.prepare(request, context)
