@@ -151,12 +151,17 @@ def main() -> None:
     try:
         app()
     except Exception as error:
+        from sqlalchemy.exc import SQLAlchemyError
+
         from db.embedded.process import EmbeddedError
+        from domain.demo import DemoFailed
         from domain.errors import DomainError
         from domain.settings import SettingsError
         from jobs.up import CannotStart
 
-        if not isinstance(error, CannotStart | DomainError | EmbeddedError | SettingsError):
+        if not isinstance(
+            error, CannotStart | DemoFailed | DomainError | EmbeddedError | OSError | SettingsError | SQLAlchemyError
+        ):
             raise
         _fail(str(error))
 

@@ -1,19 +1,19 @@
 """Sessions: one kind for an account's data under row-level security, and one, loudly named, for the system's own work."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import orjson
 import sqlalchemy as sa
-from sqlalchemy import QueuePool
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from db.rls import APP_ROLE, SYSTEM_ROLE
 
 _DEAD = (asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, OSError)
+_WORKED = "worked"
 
 
 class Database:
@@ -31,6 +31,24 @@ class Database:
         """A transaction that sees every account's rows of the system's tables. For sign-in, routing, admission and sweeps."""
         return _transaction(self._system, "BEGIN")
 
+    async def system_row(
+        self, query: sa.Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
+    ) -> sa.Row[*tuple[Any, ...]] | None:
+        """The row, if there is one, that a single query finds in every account's rows; without a transaction's own trips."""
+        while True:
+            connection = await self._system.connect()
+            info = connection.info
+            try:
+                row = (await connection.execute(query, parameters)).one_or_none()
+            except sa.exc.DBAPIError as error:
+                if not error.connection_invalidated or _WORKED not in info:
+                    raise
+            else:
+                info[_WORKED] = True
+                return row
+            finally:
+                await connection.close()
+
     async def close(self) -> None:
         """Close every connection."""
         await self._app.dispose()
@@ -45,6 +63,7 @@ def _engine(url: str, *, role: str, pool_size: int) -> AsyncEngine:
         pool_timeout=10,
         # The transaction is opened by hand, to send the account's id in the same trip as BEGIN.
         isolation_level="AUTOCOMMIT",
+        hide_parameters=True,  # a failed statement's values are customers' data, and its message reaches logs and job pages
         json_serializer=lambda value: orjson.dumps(value, default=str).decode(),
         json_deserializer=orjson.loads,
         connect_args={"server_settings": {"role": role, "application_name": role}, "timeout": 5, "command_timeout": 60},
@@ -67,23 +86,24 @@ async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncSe
 
 
 async def _begin(engine: AsyncEngine, begin: str) -> tuple[AsyncConnection, Any]:
-    """Send `begin` on a pooled connection. A dead one (PostgreSQL restarted) is noticed here and replaced: nothing ran yet."""
+    """Send `begin` on a pooled connection. One that died since its last use is replaced: nothing ran on it yet."""
     while True:
         connection = await engine.connect()
+        info = connection.info  # lives as long as the driver's connection
         try:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             await driver.execute(begin)
         except _DEAD:
-            others = cast("QueuePool", engine.pool).checkedin()
             await connection.invalidate()
             await connection.close()
-            if not others:
+            if _WORKED not in info:  # a new connection: PostgreSQL is away
                 raise
         except BaseException:
             await connection.invalidate()
             await connection.close()
             raise
         else:
+            info[_WORKED] = True
             return connection, driver
 
 

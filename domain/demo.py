@@ -24,12 +24,12 @@ _ENDED = {"SUCCEEDED", "PARTIAL", "FAILED", "CANCELLED", "SKIPPED"}
 _START = "mutation { startGhlAuthorization { authorizationUrl state userErrors { message } } }"
 _COMPLETE = """mutation ($input: CompleteGhlAuthorizationInput!) {
   completeGhlAuthorization(input: $input) { account { name } userErrors { code message } } }"""
-_LOCATIONS = "{ ghlLocations(first: 100) { nodes { id name } } }"
+_LOCATIONS = "{ ghlLocations(first: 100) { nodes { id name externalId status account { status } } } }"
 _SYNC = """mutation ($input: StartContactSyncInput!) { startContactSync(input: $input) {
   job { id } userErrors { code message ... on SyncAlreadyRunningError { job { id } } } } }"""
 _WATCH = """subscription ($id: ID!) { jobUpdated(id: $id) {
   version event { state done total message } job { state message done: progress { done total } } } }"""
-_LARGEST = "Boston Dental Studio"
+_LARGEST = "BrightAgencyLoc00001"
 
 
 class DemoFailed(Exception):
@@ -100,7 +100,8 @@ async def _location(client: httpx.AsyncClient, console: Console) -> dict[str, An
 
 async def _largest(client: httpx.AsyncClient) -> dict[str, Any] | None:
     nodes: list[dict[str, Any]] = (await _ask(client, _LOCATIONS, "ghlLocations"))["nodes"]
-    return next((node for node in nodes if node["name"] == _LARGEST), nodes[0] if nodes else None)
+    usable = [node for node in nodes if node["status"] != "REMOVED" and node["account"]["status"] == "ACTIVE"]
+    return next((node for node in usable if node["externalId"] == _LARGEST), usable[0] if usable else None)
 
 
 async def _ask(client: httpx.AsyncClient, document: str, field: str, **variables: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 POLL = 2.0
 _MAILBOX = 1_000
 _GAP_MESSAGE = ""
+_PUBLISH_WITHIN = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +83,7 @@ class Events:
         self._broadcast = Broadcast(backend=self._backend)
         self._mailboxes: dict[UUID, dict[UUID | None, set[Mailbox]]] = defaultdict(lambda: defaultdict(set))
         self._pumps: dict[UUID, asyncio.Task[None]] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
         self._lock = asyncio.Lock()
 
     async def open(self) -> None:
@@ -90,36 +92,47 @@ class Events:
 
     async def close(self) -> None:
         """Stop."""
-        for pump in self._pumps.values():
-            pump.cancel()
+        for account_id in tuple(self._pumps):
+            self._stop(account_id)
+        await asyncio.gather(*self._stopping, return_exceptions=True)  # they unsubscribe, and would open what is closed below
         with suppress(RedisError, OSError):
             await self._broadcast.disconnect()
 
     async def publish(self, account_id: UUID, changes: Iterable[Change]) -> None:
-        """Tell every process's listeners. Raises RedisError or OSError when Redis is away."""
+        """Tell every process's listeners. Raises RedisError or OSError when Redis is away (a TimeoutError is one)."""
         message = orjson.dumps([[change.noun, str(change.id)] for change in dict.fromkeys(changes)])
-        await self._broadcast.publish(_channel(account_id), message)
+        async with asyncio.timeout(_PUBLISH_WITHIN):
+            await self._broadcast.publish(_channel(account_id), message)
 
     @asynccontextmanager
     async def listen(self, account_id: UUID, subject_id: UUID | None = None) -> AsyncIterator[Mailbox]:
         """Hints about `subject_id`, or about all of the account. Once this is entered, no later change is missed."""
         mailbox = Mailbox()
-        async with self._lock:  # two first listeners at once would otherwise replace each other's subscription
-            boxes = self._mailboxes[account_id]
-            boxes[subject_id].add(mailbox)
-            if account_id not in self._pumps:
-                ready = asyncio.Event()
-                self._pumps[account_id] = asyncio.create_task(self._pump(account_id, ready))
-                await ready.wait()
+        boxes = self._mailboxes[account_id]
+        boxes[subject_id].add(mailbox)
         try:
+            async with self._lock:  # two first listeners at once would otherwise replace each other's subscription
+                if account_id not in self._pumps:
+                    ready = asyncio.Event()
+                    self._pumps[account_id] = asyncio.create_task(self._pump(account_id, ready))
+                    try:
+                        await ready.wait()
+                    finally:  # also for a listener that leaves meanwhile: a pump can only be stopped once it has subscribed
+                        await ready.wait()
             yield mailbox
         finally:
             boxes[subject_id].discard(mailbox)
             if not boxes[subject_id]:
                 del boxes[subject_id]
             if not boxes and account_id in self._pumps:
-                self._pumps.pop(account_id).cancel()
+                self._stop(account_id)
                 self._mailboxes.pop(account_id, None)
+
+    def _stop(self, account_id: UUID) -> None:
+        pump = self._pumps.pop(account_id)
+        self._stopping.add(pump)
+        pump.add_done_callback(self._stopping.discard)
+        pump.cancel()
 
     async def _pump(self, account_id: UUID, ready: asyncio.Event) -> None:
         async with self._broadcast.subscribe(_channel(account_id)) as subscriber:

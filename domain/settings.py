@@ -1,10 +1,13 @@
 """Typed settings, read once from the environment; every missing or malformed one is reported at the same time."""
 
+import base64
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_MASTER_KEY = 32  # bytes
 
 
 class SettingsError(Exception):
@@ -50,7 +53,25 @@ class Settings(BaseSettings):
     def _parse_master_keys(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        return {int(version): SecretStr(key) for version, _, key in (part.strip().partition(":") for part in value.split(","))}
+        keys: dict[int, SecretStr] = {}
+        for part in value.split(","):
+            version, _, key = part.strip().partition(":")
+            if not version.isdecimal():
+                raise ValueError("write VERSION:KEY, with a number as version")
+            keys[int(version)] = SecretStr(key)
+        return keys
+
+    @field_validator("master_keys")
+    @classmethod
+    def _check_master_keys(cls, value: dict[int, SecretStr]) -> dict[int, SecretStr]:
+        for version, key in value.items():
+            try:
+                raw = base64.b64decode(key.get_secret_value(), validate=True)
+            except ValueError:
+                raise ValueError(f"key {version} is not base64") from None
+            if len(raw) != _MASTER_KEY:
+                raise ValueError(f"key {version} has {len(raw)} bytes; {_MASTER_KEY} are needed")
+        return value
 
     @field_validator("allowed_origins", mode="before")
     @classmethod
@@ -63,5 +84,12 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [f"  {'.'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()]
+        lines = [_line(item["loc"], item["msg"]) for item in error.errors()]
         raise SettingsError("These settings are missing or wrong:\n" + "\n".join(lines)) from None
+
+
+def _line(place: tuple[int | str, ...], message: str) -> str:
+    name = str(place[0])
+    field = Settings.model_fields.get(name)
+    meaning = f" ({field.description})" if field is not None and field.description else ""
+    return f"  {name.upper()}: {message.removeprefix('Value error, ')}{meaning}"

@@ -22,9 +22,10 @@ from domain import runtime as runtimes
 from domain import settings as environment
 from domain.logs import configure
 from domain.runtime import CALLBACK_PATH, WEBHOOK_PATH, Runtime
-from domain.settings import Settings
+from domain.settings import Settings, SettingsError
 from domain.tenancy import budget, support
 from domain.tenancy.budget import OPERATIONS
+from domain.vendors.gohighlevel.webhooks import load_public_key
 from graph.context import Context, make_context
 from graph.execution import Executor, Operation
 from graph.routes import health, landing, oauth, webhooks
@@ -49,6 +50,10 @@ class App:
     """The ASGI application. Its lifespan opens the runtime; `drain` ends long streams before the server stops."""
 
     def __init__(self, settings: Settings) -> None:
+        try:
+            load_public_key(settings.ghl_webhook_public_key)
+        except ValueError as error:
+            raise SettingsError(f"GHL_WEBHOOK_PUBLIC_KEY is not usable: {error}") from None
         self._settings = settings
         self._graphql: GraphQLEndpoint | None = None
         routes = [

@@ -1,5 +1,6 @@
 """What a resolver has at hand: who asks, units, loaders. One lives as long as one operation, or one event of a subscription."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from strawberry.dataloader import DataLoader
 
 from db.models.tenancy import ActorType
 from domain.actor import Actor
-from domain.errors import Unauthenticated
+from domain.errors import DomainError, Unauthenticated
 from domain.runtime import Runtime
 from domain.tenancy import sessions
 from domain.tenancy.sessions import Credential, Device
@@ -34,6 +35,7 @@ class Context:
     credential: Credential | None
     request_id: str
     device: Device
+    authenticate: Callable[[], Awaitable[Credential | None]] | None = None
     live: Any = None
     _loaders: dict[Load, DataLoader[Any, Any]] = field(default_factory=dict)
 
@@ -61,6 +63,18 @@ class Context:
             return None
         actor = self.credential.actor
         return actor.account_id, actor.scopes, actor.type is ActorType.SUPPORT
+
+    async def revoked(self) -> None:
+        """Return once the credential was revoked. A hint, or hints that may have been lost, make it be looked at again."""
+        if self.credential is None or self.authenticate is None:
+            await asyncio.Event().wait()
+            return
+        async with self.runtime.events.listen(self.credential.actor.account_id, self.credential.id) as mailbox:
+            async for _ in mailbox:
+                try:
+                    await self.authenticate()
+                except DomainError:
+                    return
 
     def for_feed(self) -> "Context":
         """The same rights without the person: what a subscription shows must not depend on who exactly watches."""
@@ -109,8 +123,11 @@ def make_context(runtime: Runtime) -> Callable[[HTTPConnection, dict[str, Any] |
         request_id = connection.scope.get("state", {}).get("request_id", "-")
         ip = connection.client.host if connection.client else None
         device = Device(connection.headers.get("user-agent"), ip)
-        credential = await _credential(runtime, authorization, account, request_id=request_id, ip=ip)
-        return Context(runtime, credential, request_id, device)
+
+        async def authenticate() -> Credential | None:
+            return await _credential(runtime, authorization, account, request_id=request_id, ip=ip)
+
+        return Context(runtime, await authenticate(), request_id, device, authenticate)
 
     return build
 

@@ -56,15 +56,15 @@ mutation Sync($location: ID!) {
     {
         "title": "5 Watch it live",
         "query": """# Put in the job's id of tab 4. Stop and give afterVersion to resume without a gap.
-subscription Watch($job: ID!) {
-  jobUpdated(id: $job) {
+subscription Watch($job: ID!, $after: Int) {
+  jobUpdated(id: $job, afterVersion: $after) {
     kind version
     event { at state phase done total message }
     job { state message progress { phase done total percent rate etaAt } }
   }
 }
 """,
-        "variables": '{ "job": "" }',
+        "variables": '{ "job": "", "after": null }',
     },
     {
         "title": "6 Contacts",

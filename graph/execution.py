@@ -57,6 +57,9 @@ class Context(Protocol):
     def scope(self) -> Hashable:
         """Contexts of equal scope get equal answers."""
 
+    async def revoked(self) -> None:
+        """Return once the credential was revoked; never, if it is not."""
+
     def for_feed(self) -> Self:
         """A fresh context of equal scope, with loaders of its own, detached from the one credential."""
 

@@ -9,35 +9,22 @@ import strawberry
 from strawberry.scalars import JSON
 
 from db.models import jobs as models
-from db.models.jobs import TERMINAL, AttemptOutcome, JobState, Lane, LogLevel
+from db.models.jobs import TERMINAL
+from domain.actor import Scope
 from domain.errors import Invalid
 from domain.jobs import commands, feeds, queries
-from domain.jobs.feeds import JobFeed, JobsFeed, UpdateKind
-from domain.jobs.queries import JobFilter, JobOrder
+from domain.jobs.feeds import JobFeed, JobsFeed
+from domain.jobs.queries import JobFilter
 from domain.unit import Unit
 from graph import ids
 from graph.about import about, optional, resolved, shown, watched
-from graph.actors import ActorType
 from graph.context import Info
-from graph.crm.subjects import JobSubject, subject_of
+from graph.crm.subjects import subject_of
+from graph.enums import ActorType, AttemptOutcome, JobOrder, JobState, Lane, LogLevel, UpdateKind
 from graph.node import Node, global_id, loads, stands_for
 from graph.paging import After, Before, Connection, First, Last, Listing, decode, pack, window
 from graph.user_errors import Payload, mutation
 
-strawberry.enum(
-    JobState,
-    description="BLOCKED to CANCELLING are alive, the last five are ends. BACKOFF waits for a retry, WAITING for a person.",
-)
-strawberry.enum(Lane, description="The class of workers that runs a job.")
-strawberry.enum(
-    AttemptOutcome, description="How an attempt ended. LOST: its worker fell silent. SNOOZED and HANDED_BACK cost no retry."
-)
-strawberry.enum(LogLevel, description="How much a log line matters.")
-strawberry.enum(JobOrder, description="How jobs are sorted.")
-strawberry.enum(
-    UpdateKind,
-    description="SNAPSHOT: how it is now. CHANGED: what happened next. RESYNC: the history asked for is gone; how it is now.",
-)
 loads("job", queries.jobs_by_ids)
 
 _BIGINT = 2**63  # what PostgreSQL keeps a cursor's numbers in
@@ -61,8 +48,12 @@ class JobAttempt:
     error_code: str | None = about("As in `errorCodes`.")
     error_message: str | None = about("What went wrong.")
     http_status: int | None = about("The vendor's answer, where there was one.")
-    stack_trace: str | None = about("Where it went wrong in the product; for support.")
     next_delay: float | None = about("Seconds until the next attempt, where one follows.")
+
+    @resolved("Where it went wrong in the product. Null without logs:read, which owners, admins and support have.")
+    def stack_trace(root: strawberry.Parent[models.JobAttempt], info: Info) -> str | None:
+        """Names files of the server."""
+        return root.stack_trace if Scope.LOGS_READ in info.context.actor.scopes else None
 
 
 @strawberry.type(description="A line about one thing that a job met: a row it skipped, a conflict it decided.")
@@ -154,7 +145,7 @@ class Job(Node):
             page = await queries.log_page(unit, job_id=root.id, level=level, window=window(first, after, last, before))
         return Listing(page)
 
-    @resolved("What it was asked for: the sync run, and so on. Null where nothing more is to be told.", JobSubject | None)
+    @resolved("What it was asked for: the sync run, and so on. Null where nothing more is to be told.", Node | None)
     async def subject(root: strawberry.Parent[models.Job], info: Info) -> Any:
         """Back to the noun."""
         return await subject_of(info, root)

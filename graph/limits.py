@@ -5,6 +5,7 @@ each fragment once: thirty fragments which each spread the next one twice are 2^
 is prepared once a document, and depends on the variables only where a page size does.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -13,6 +14,7 @@ from graphql import (
     DirectiveNode,
     DocumentNode,
     FieldNode,
+    FloatValueNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLNamedType,
@@ -71,10 +73,10 @@ class Shape(NamedTuple):
 
 
 class Size(NamedTuple):
-    """How many items a list has: `number`, or the value of `variable` with `number` where it has none."""
+    """How many items a list has: the largest value of `variables`, or `number` where none of them has one."""
 
     number: int
-    variable: str | None = None
+    variables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,8 +199,8 @@ class _Measure:
     def _check_value(self, value: ValueNode) -> None:
         if isinstance(value, StringValueNode):
             _check_text(value.value)
-        elif isinstance(value, IntValueNode):
-            _check_integer(value.value)
+        elif isinstance(value, IntValueNode | FloatValueNode):
+            _check_number(value)
         elif isinstance(value, ListValueNode):
             _check_length(len(value.values), self._limits)
             for item in value.values:
@@ -224,7 +226,7 @@ class _Scale:
         fixed = 0
         parts: list[tuple[Size, Weight]] = []
         for size, weight in self._terms(selection_set, parent, page):
-            if weight.parts or size.variable:
+            if weight.parts or size.variables:
                 parts.append((size, weight))
             else:
                 fixed += size.number * weight.fixed
@@ -268,13 +270,10 @@ class _Scale:
         return is_list, Weight(inner.fixed + 1, inner.parts)
 
     def _page(self, node: FieldNode) -> Size:
-        for argument in node.arguments or ():
-            if argument.name.value in {"first", "last"}:
-                if isinstance(argument.value, VariableNode):
-                    return Size(self._limits.default_page, argument.value.name.value)
-                if isinstance(argument.value, IntValueNode):
-                    return Size(_page_size(int(argument.value.value), self._limits))
-        return Size(self._limits.default_page)
+        values = [argument.value for argument in node.arguments or () if argument.name.value in {"first", "last"}]
+        written = [_page_size(int(value.value), self._limits) for value in values if isinstance(value, IntValueNode)]
+        variables = tuple(value.name.value for value in values if isinstance(value, VariableNode))
+        return Size(max(written, default=self._limits.default_page), variables)
 
 
 def _evaluate(weight: Weight, variables: Mapping[str, Any], limits: Limits, known: dict[Weight, int]) -> int:
@@ -288,8 +287,8 @@ def _evaluate(weight: Weight, variables: Mapping[str, Any], limits: Limits, know
 
 
 def _number(size: Size, variables: Mapping[str, Any], limits: Limits) -> int:
-    value = variables.get(size.variable) if size.variable else None
-    return _page_size(value, limits) if isinstance(value, int) else size.number
+    given = [value for name in size.variables if isinstance(value := variables.get(name), int)]
+    return _page_size(max(given), limits) if given else size.number
 
 
 def _page_size(number: int, limits: Limits) -> int:
@@ -313,7 +312,9 @@ def _check_text(text: str) -> None:
         raise refuse(INPUT, "A text may not contain the character U+0000.")
 
 
-def _check_integer(digits: str) -> None:
-    """Variables need no such check: JSON's integers of more than 64 bits are read as floats."""
-    if len(digits) > MAX_DIGITS:
+def _check_number(number: IntValueNode | FloatValueNode) -> None:
+    """Variables need no such check: JSON's integers of more than 64 bits are read as floats, and too large floats refused."""
+    if isinstance(number, IntValueNode) and len(number.value) > MAX_DIGITS:
         raise refuse(INPUT, f"An integer may have at most {MAX_DIGITS} characters.")
+    if isinstance(number, FloatValueNode) and not math.isfinite(float(number.value)):
+        raise refuse(INPUT, "A number is too large.")

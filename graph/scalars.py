@@ -1,6 +1,7 @@
 """Scalars whose values are checked where they come in."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import Final
 
 from graphql import GraphQLError
 from strawberry.types.scalar import ScalarDefinition
@@ -17,12 +18,33 @@ def _moment(value: object) -> datetime:
     raise GraphQLError("A time is ISO 8601 with its zone, such as 2026-01-31T09:00:00Z.")
 
 
-DATE_TIME = ScalarDefinition(
-    name="DateTime",
-    description="A moment in ISO 8601, such as 2026-01-31T09:00:00+00:00. Input needs a zone; output is UTC.",
-    specified_by_url=None,
-    serialize=datetime.isoformat,
-    parse_value=_moment,
-    parse_literal=None,
-    origin=datetime,
-)
+def _day(value: object) -> date:
+    """Raises GraphQLError, likewise."""
+    try:
+        if isinstance(value, str):
+            return date.fromisoformat(value)
+    except ValueError:
+        pass
+    raise GraphQLError("A date is ISO 8601, such as 2026-01-31.")
+
+
+SCALARS: Final[dict[object, ScalarDefinition]] = {
+    datetime: ScalarDefinition(
+        name="DateTime",
+        description="A moment in ISO 8601, such as 2026-01-31T09:00:00+00:00. Input needs a zone; output is UTC.",
+        specified_by_url=None,
+        serialize=datetime.isoformat,
+        parse_value=_moment,
+        parse_literal=None,
+        origin=datetime,
+    ),
+    date: ScalarDefinition(
+        name="Date",
+        description="A day in ISO 8601, such as 2026-01-31.",
+        specified_by_url=None,
+        serialize=date.isoformat,
+        parse_value=_day,
+        parse_literal=None,
+        origin=date,
+    ),
+}

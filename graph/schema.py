@@ -17,8 +17,9 @@ from graph.crm.accounts import GhlAccountsMutation, GhlAccountsQuery, GhlAccount
 from graph.crm.contacts import ContactsMutation, ContactsQuery
 from graph.crm.syncs import ReauthorizationRequiredError, SyncAlreadyRunningError, SyncsMutation, SyncsQuery
 from graph.jobs import JobsMutation, JobsQuery, JobsSubscription
+from graph.leaves import LeafExecutor
 from graph.node import Node, fetch
-from graph.scalars import DATE_TIME
+from graph.scalars import SCALARS
 from graph.tenancy.members import MembersMutation, MembersQuery
 from graph.tenancy.sessions import SessionsMutation
 from graph.tenancy.support import SupportMutation, SupportQuery
@@ -80,7 +81,8 @@ schema = strawberry.Schema(
     Mutation,
     Subscription,
     types=[GenericError, RateLimitedError, SyncAlreadyRunningError, ReauthorizationRequiredError],
-    config=StrawberryConfig(auto_camel_case=True, scalar_map={datetime: DATE_TIME}),
+    execution_context_class=LeafExecutor,
+    config=StrawberryConfig(auto_camel_case=True, scalar_map=SCALARS),
 )
 
 

@@ -4,6 +4,7 @@ from types import FrameType
 
 import uvicorn
 
+from domain.runtime import quiet_collector
 from graph.app import App, create_app
 
 _LARGEST_FRAME = 1024 * 1024
@@ -23,6 +24,7 @@ class _Server(uvicorn.Server):
 def serve(*, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; raises SettingsError."""
     app = create_app()
+    quiet_collector()
     config = uvicorn.Config(
         app,
         host=host,

@@ -1,6 +1,7 @@
 """Claim, handler, outcome: what happens to one job that was carried to this worker."""
 
 import asyncio
+import re
 import traceback
 from datetime import UTC, datetime
 from time import perf_counter
@@ -14,6 +15,7 @@ from db.models.jobs import AttemptOutcome, Job, JobState
 from domain.errors import DomainError, VendorFailed, VendorUnauthorized
 from domain.jobs import args as job_args
 from domain.jobs import leases, retry
+from domain.jobs.admission import LEASE
 from domain.jobs.leases import Held
 from domain.jobs.lifecycle import AttemptEnd
 from domain.jobs.retry import Verdict
@@ -22,6 +24,8 @@ from domain.runtime import Runtime
 from jobs.handlers import handler_of
 
 FAULT = "API-100"  # a fault of ours, not of the vendor or the input
+_CANCELLED = "Cancelled; what was done until then is kept."
+_DETAIL = re.compile(r"(?m)^DETAIL:.*$")
 _MAX_TRACE = 20_000
 _MAX_MESSAGE = 2_000
 
@@ -80,7 +84,11 @@ async def _run(runtime: Runtime, job: Job, draining: asyncio.Event) -> Job | Non
         return await _cancelled(runtime, job)
     except HandBack:
         return await _handed_back(runtime, job)
-    except (LeaseLost, asyncio.CancelledError):
+    except asyncio.CancelledError:
+        if not draining.is_set():
+            raise  # it was taken away
+        return await _handed_back(runtime, job)
+    except LeaseLost:
         raise
     except Exception as error:  # noqa: BLE001 -- whatever a handler raises becomes the attempt's outcome
         return await _failed(runtime, job, error)
@@ -96,12 +104,13 @@ async def _handle(runtime: Runtime, job: Job, draining: asyncio.Event) -> Done:
     if handler is None:
         raise job_args.UnknownKind(f"This release has no handler for {job.kind}.")
     running: Running[Any] = Running(job, args, open_unit=runtime.unit, draining=draining)
+    deadline = asyncio.timeout(_seconds_left(job))
     try:
-        async with asyncio.timeout(_seconds_left(job)):
+        async with deadline:
             return await handler(running, runtime)
     except TimeoutError:
-        if _seconds_left(job) > 0:
-            raise  # the handler's own, not the deadline
+        if not deadline.expired():
+            raise  # the handler's own
         raise TimedOut(f"The job took longer than its {job.timeout_seconds} s.") from None
 
 
@@ -116,9 +125,9 @@ async def _failed(runtime: Runtime, job: Job, error: Exception) -> Job | None:
         verdict.outcome,
         error_class=type(error).__name__,
         error_code=code,
-        error_message=str(error)[:_MAX_MESSAGE],
+        error_message=_said(error),
         http_status=error.status if isinstance(error, VendorFailed) else None,
-        stack_trace="".join(traceback.format_exception(error))[-_MAX_TRACE:],
+        stack_trace=_DETAIL.sub("DETAIL: [hidden]", "".join(traceback.format_exception(error)))[-_MAX_TRACE:],
         next_delay=verdict.delay,
     )
     values: dict[str, Any] = {"error_code": code, "error_message": end.error_message, "message": end.error_message}
@@ -126,7 +135,16 @@ async def _failed(runtime: Runtime, job: Job, error: Exception) -> Job | None:
         values["failures"] = job.failures + 1
     if isinstance(error, VendorUnauthorized):
         values["waiting_for"] = error.waiting_for
+    if isinstance(error, job_args.UnknownKind | job_args.UnreadableArgs):
+        values["waiting_for"] = job_args.waits_for_release(job.kind)
     return await _release(runtime, job, verdict.state, end, values)
+
+
+def _said(error: Exception) -> str:
+    """What people may read of it. Of a fault of ours the first line: further ones of a database error quote rows."""
+    if isinstance(error, DomainError):
+        return error.message[:_MAX_MESSAGE]
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:_MAX_MESSAGE]
 
 
 def _judge(job: Job, error: Exception) -> Verdict:
@@ -140,7 +158,7 @@ TIMED_OUT = Verdict(JobState.FAILED, AttemptOutcome.FAILED)
 
 
 async def _cancelled(runtime: Runtime, job: Job) -> Job | None:
-    return await _release(runtime, job, JobState.CANCELLED, AttemptEnd(AttemptOutcome.CANCELLED), {})
+    return await _release(runtime, job, JobState.CANCELLED, AttemptEnd(AttemptOutcome.CANCELLED), {"message": _CANCELLED})
 
 
 async def _handed_back(runtime: Runtime, job: Job) -> Job | None:
@@ -148,6 +166,17 @@ async def _handed_back(runtime: Runtime, job: Job) -> Job | None:
 
 
 async def _release(runtime: Runtime, job: Job, to: JobState, end: AttemptEnd, values: dict[str, Any]) -> Job | None:
+    """Patient while the database is away for less than a lease, which the heartbeats prolong as soon as it is back."""
+    for _ in range(int(LEASE.total_seconds())):
+        try:
+            return await _release_once(runtime, job, to, end, values)
+        except Exception as error:  # noqa: BLE001 -- drivers say in many ways that a server is away
+            log.warning("job.release_failed", error=str(error))
+            await asyncio.sleep(1)
+    return await _release_once(runtime, job, to, end, values)
+
+
+async def _release_once(runtime: Runtime, job: Job, to: JobState, end: AttemptEnd, values: dict[str, Any]) -> Job | None:
     held = Held(job.id, job.fence)
     async with runtime.database.account(job.account_id) as session:
         moved = await leases.release(session, held=held, to=to, end=end, values=values)

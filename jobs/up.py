@@ -49,6 +49,7 @@ class Terminal:
         self._held: deque[str] | None = None
 
     def write(self, name: str, line: str) -> None:
+        """Print a line, or keep it for later."""
         text = f"{name:<18} | {line}" if name else line
         if self._held is None:
             _print(text)
@@ -56,9 +57,11 @@ class Terminal:
             self._held.append(text)
 
     def hold(self) -> None:
+        """Keep lines back from now on."""
         self._held = deque(maxlen=_HELD_LINES)
 
     def release(self) -> None:
+        """Print what was kept back, and keep nothing back any more."""
         held, self._held = self._held or (), None
         for text in held:
             _print(text)

@@ -27,7 +27,7 @@ from rq.worker import SimpleWorker
 from db.models.jobs import Lane
 from domain import runtime as runtimes
 from domain import settings as environment
-from domain.jobs import leases
+from domain.jobs import leases, sweeps
 from domain.jobs.carrier import queue_name
 from domain.jobs.leases import Held
 from domain.logs import configure
@@ -36,7 +36,7 @@ from jobs import handlers, runner
 
 CAPACITY = {Lane.INTERACTIVE: 50, Lane.BULK: 10, Lane.CALLS: 50}
 HEARTBEAT = 10.0
-GRACE = 20.0
+GRACE = 8.0  # together with the last pop less than the 10 s after which Docker and `bots up` kill
 POP_SECONDS = 1
 
 log = structlog.get_logger(__name__)
@@ -56,6 +56,7 @@ def run(job_id: str, fence: int) -> None:
 
 async def _main(settings: environment.Settings, lane: Lane) -> None:
     handlers.load()
+    runtimes.quiet_collector()
     async with runtimes.open_runtime(settings, pool_size=min(CAPACITY[lane], 10)) as runtime:
         worker = LaneWorker(runtime, lane, capacity=CAPACITY[lane])
         loop = asyncio.get_running_loop()
@@ -87,6 +88,8 @@ class LaneWorker:
     async def work(self) -> None:
         """Pop and run until drained."""
         await self._beat()
+        async with self._runtime.database.system_across_accounts() as session:
+            await sweeps.wake_for_release(session)
         popper = Popper(self, lane=self._lane, redis_url=self._runtime.settings.redis_url)
         thread = threading.Thread(target=popper.pop_until_stopped, name="rq", daemon=True)
         thread.start()
@@ -94,24 +97,36 @@ class LaneWorker:
         await self._runtime.admit(self._lane)
         beating = asyncio.create_task(self._beat_forever())
         await self._draining.wait()
+        await self._deregister()
         popper.stop()
         await asyncio.to_thread(thread.join, 5)
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=GRACE)
-        beating.cancel()
         for task in self._tasks.values():
             task.cancel()
-        async with self._runtime.database.system_across_accounts() as session:
-            await leases.deregister(session, worker=self.name)
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=1)
+        beating.cancel()
+        await self._deregister()  # a heartbeat may have been under way
         log.info("worker.stopped", worker=self.name)
 
-    def take(self, job_id: UUID, fence: int) -> None:
-        """Called on RQ's thread: wait for room, then run the job on the event loop."""
-        self._room.acquire()
-        asyncio.run_coroutine_threadsafe(self._carry(job_id, fence), self._loop)
+    def has_room(self, *, within: float) -> bool:
+        """Called on RQ's thread: wait until one more job can be carried, and keep that room for it."""
+        return self._room.acquire(timeout=within)
 
-    async def _carry(self, job_id: UUID, fence: int) -> None:
+    def forgo_room(self) -> None:
+        """Called on RQ's thread: nothing was popped for the room that was kept."""
+        self._room.release()
+
+    def take(self, job_id: UUID, fence: int) -> None:
+        """Called on RQ's thread: run the job on the event loop, in the room that was kept for it."""
+        self._loop.call_soon_threadsafe(self._carry, job_id, fence)
+
+    def _carry(self, job_id: UUID, fence: int) -> None:
         held = Held(job_id, fence)
+        if held in self._tasks:  # pushed twice
+            self._room.release()
+            return
         task = asyncio.create_task(self._run(held))
         self._tasks[held] = task
         task.add_done_callback(lambda _: self._set_down(held))
@@ -145,7 +160,8 @@ class LaneWorker:
     async def _beat(self) -> None:
         claimed = set(self._claimed)
         async with self._runtime.database.system_across_accounts() as session:
-            await leases.register(session, worker=self.name, lane=self._lane, capacity=self._capacity)
+            if not self._draining.is_set():
+                await leases.register(session, worker=self.name, lane=self._lane, capacity=self._capacity)
             kept = await leases.extend(session, worker=self.name, held=claimed)
         missing = (claimed - kept.keys()) & self._claimed
         # A job that ended just now is missing once. One that is still missing at the next beat was taken away.
@@ -154,9 +170,20 @@ class LaneWorker:
             self._tasks[held].cancel()
         self._missing = missing
 
+    async def _deregister(self) -> None:
+        """From here on nothing is admitted for this worker."""
+        try:
+            async with self._runtime.database.system_across_accounts() as session:
+                await leases.deregister(session, worker=self.name)
+        except Exception as error:  # noqa: BLE001 -- the database is away; without heartbeats the row means nothing soon
+            log.warning("worker.deregister_failed", error=str(error))
+
 
 class Popper(SimpleWorker):
     """RQ's loop on a thread: it pops from one queue and lets the LaneWorker carry what it finds."""
+
+    # RQ would double its pause up to a minute, and for so long after an outage find nothing.
+    max_connection_wait_time = 1.0
 
     def __init__(self, worker: LaneWorker, *, lane: Lane, redis_url: str) -> None:
         # A response that never comes must not hold the thread for ever; five seconds more than the longest blocking pop.
@@ -179,14 +206,32 @@ class Popper(SimpleWorker):
         """Stop popping, at the latest after POP_SECONDS."""
         self._stop_requested = True
 
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Carried, Queue] | None:
+        """Pop what can start at once, and no more: another worker may have room for it."""
+        while not self._worker.has_room(within=POP_SECONDS):
+            self.heartbeat()
+        result = None
+        try:
+            result = super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+        finally:
+            if result is None:
+                self._worker.forgo_room()
+        return result
+
     def execute_job(self, job: Carried, queue: Queue) -> None:
         """Hand the job over, and let Redis forget it: from here on its lease in PostgreSQL vouches for it."""
-        job_id, fence = job.args
-        with self.connection.pipeline() as pipeline:
-            pipeline.lrem(IntermediateQueue.get_intermediate_queue_key(queue.key), 1, job.id)
-            pipeline.delete(job.key)
-            pipeline.execute()
-        self._worker.take(UUID(job_id), int(fence))
+        try:
+            job_id, fence = job.args
+            with self.connection.pipeline() as pipeline:
+                pipeline.lrem(IntermediateQueue.get_intermediate_queue_key(queue.key), 1, job.id)
+                pipeline.delete(job.key)
+                pipeline.execute()
+            self._worker.take(UUID(job_id), int(fence))
+        except BaseException:
+            self._worker.forgo_room()
+            raise
 
     @property
     def dequeue_timeout(self) -> int:
@@ -198,6 +243,11 @@ class Popper(SimpleWorker):
         if self._stop_requested:
             raise StopRequested
         super().heartbeat(timeout, pipeline)
+
+    def register_birth(self) -> None:
+        """Start over under the same name, also where Redis could not be told of the end: RQ would refuse."""
+        self.connection.delete(self.key)
+        super().register_birth()  # type: ignore[no-untyped-call]  # RQ leaves it untyped
 
     def _install_signal_handlers(self) -> None:
         """The event loop has them."""

@@ -80,7 +80,7 @@ class Job(AccountOwned, Base):
 
     __tablename__ = "job"
     __table_args__ = (
-        owned_key(),
+        owned_key("job"),
         owned_by("location_id", "location", ondelete="CASCADE"),
         sa.Index(
             "ix_job_ready",

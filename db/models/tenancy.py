@@ -53,7 +53,7 @@ class User(AccountOwned, Base):
     """A person who signs in with `email` (stored in lower case, unique across all accounts)."""
 
     __tablename__ = "user"
-    __table_args__ = (owned_key(),)
+    __table_args__ = (owned_key("user"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     email: Mapped[str] = mapped_column(unique=True)
@@ -69,7 +69,7 @@ class Session(AccountOwned, Base):
     """A signed-in device. The refresh token rotates at every use; an old one that comes back revokes the session."""
 
     __tablename__ = "session"
-    __table_args__ = (owned_key(), owned_by("user_id", "user"), sa.Index(None, "user_id"))
+    __table_args__ = (owned_key("session"), owned_by("user_id", "user"), sa.Index(None, "user_id"))
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     user_id: Mapped[UUID]

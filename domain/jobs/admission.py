@@ -22,6 +22,13 @@ from domain.jobs.lifecycle import Transition, transition
 
 LEASE = timedelta(seconds=30)
 _READY = sa.and_(Job.state == JobState.READY, Job.paused_at.is_(None))
+_LEASES = (
+    sa.select(sa.func.count())
+    .select_from(Job)
+    .where(Job.account_id == AccountSlots.account_id, Job.state.in_(LEASED))
+    .correlate(AccountSlots)
+    .scalar_subquery()
+)
 
 
 async def admit(
@@ -29,8 +36,10 @@ async def admit(
 ) -> list[Job]:
     """Admit up to `limit` jobs of `lane`, of one account or of all, and push them. Returns the admitted jobs.
 
-    Raises RedisError when the push fails: the jobs' leases lapse then, and they are admitted again.
+    Raises RedisError while Redis is away, and then admits nothing. Where it goes away just before the push, the jobs' leases
+    lapse, and they are admitted again.
     """
+    await carrier.require()
     async with database.system_across_accounts() as session:
         accounts = await _lock_accounts(session, lane=lane, account_id=account_id, limit=limit)
         if not accounts:
@@ -54,7 +63,9 @@ async def _lock_accounts(session: AsyncSession, *, lane: Lane, account_id: UUID 
         query = query.where(AccountSlots.account_id == account_id).with_for_update()
     else:
         ready = sa.select(1).where(Job.lane == lane, _READY, Job.account_id == AccountSlots.account_id)
-        query = query.where(ready.exists()).order_by(AccountSlots.admitted_at).limit(limit).with_for_update(skip_locked=True)
+        # Counted too early to rely on; it keeps accounts that cannot start anything from standing before those that can.
+        query = query.where(ready.exists(), AccountSlots.slots > _LEASES)
+        query = query.order_by(AccountSlots.admitted_at).limit(limit).with_for_update(skip_locked=True)
     return (await session.scalars(query)).all()
 
 
@@ -67,19 +78,12 @@ async def _idle_capacity(session: AsyncSession, *, lane: Lane) -> int:
 
 
 async def _pick(session: AsyncSession, accounts: Sequence[UUID], *, lane: Lane, limit: int) -> list[UUID]:
-    leases = (
-        sa.select(sa.func.count())
-        .select_from(Job)
-        .where(Job.account_id == AccountSlots.account_id, Job.state.in_(LEASED))
-        .correlate(AccountSlots)
-        .scalar_subquery()
-    )
     order = (Job.priority.desc(), Job.position)
     first = (
         sa.select(Job.id, sa.func.row_number().over(order_by=order).label("rank"))
         .where(Job.account_id == AccountSlots.account_id, Job.lane == lane, _READY)
         .order_by(*order)
-        .limit(sa.func.greatest(AccountSlots.slots - leases, 0))
+        .limit(sa.func.greatest(AccountSlots.slots - _LEASES, 0))
         .correlate(AccountSlots)
         .lateral("first")
     )

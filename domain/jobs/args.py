@@ -21,6 +21,11 @@ class UnreadableArgs(DomainError):
     code = "BGJ-011"
 
 
+def waits_for_release(kind: str) -> str:
+    """The key under which jobs wait for a release that can run their kind."""
+    return f"release:{kind}"
+
+
 _KINDS: dict[str, type["JobArgs"]] = {}
 
 

@@ -28,6 +28,10 @@ class Carrier:
         self._redis = Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=5)
         self._queues = {lane: Queue(queue_name(lane), connection=self._redis, serializer=JSONSerializer) for lane in Lane}
 
+    async def require(self) -> None:
+        """Raises RedisError when Redis is away: then nothing need be admitted in vain."""
+        await asyncio.to_thread(self._redis.ping)
+
     async def push(self, lane: Lane, carried: list[tuple[UUID, int]]) -> None:
         """Carry jobs with their fences. Raises RedisError when Redis is away: the clock repairs that."""
         if carried:

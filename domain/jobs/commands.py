@@ -16,6 +16,15 @@ from domain.jobs.args import JobArgs
 from domain.jobs.lifecycle import Transition, transition
 from domain.unit import Unit
 
+# The time that a job waited for somebody is not counted against its deadline.
+WOKEN = {
+    "run_at": sa.func.now(),
+    "deadline_at": None,
+    "waiting_for": None,
+    "message": None,
+    "error_code": None,
+    "error_message": None,
+}
 _UNSTARTED = frozenset(
     {JobState.BLOCKED, JobState.SCHEDULED, JobState.READY, JobState.ADMITTED, JobState.BACKOFF, JobState.WAITING}
 )
@@ -96,10 +105,16 @@ async def cancel(unit: Unit, *, job_id: UUID) -> Job:
     Cancelling twice is harmless. Raises NotFound, NotCancellable.
     """
     unit.require(Scope.JOBS_WRITE)
+    job = await cancel_if_alive(unit, job_id=job_id)
+    if job.state not in {JobState.CANCELLING, JobState.CANCELLED}:
+        raise NotCancellable(f"This job has ended already: it {_PAST[job.state]}.")
+    return job
+
+
+async def cancel_if_alive(unit: Unit, *, job_id: UUID) -> Job:
+    """As `cancel`, for whoever may do so by what they do otherwise; a job that has ended is left as it is. Raises NotFound."""
     job = await _get(unit, job_id, lock=True)
     if job.state not in _UNSTARTED | {JobState.RUNNING}:
-        if job.state not in {JobState.CANCELLING, JobState.CANCELLED}:
-            raise NotCancellable(f"This job has ended already: it {_PAST[job.state]}.")
         return job
     to = JobState.CANCELLING if job.state is JobState.RUNNING else JobState.CANCELLED
     (moved,) = await transition(unit.session, Transition([job_id], frozenset({job.state}), to, values=_keep_lease(to)))
@@ -143,8 +158,7 @@ async def wake(unit: Unit, *, waiting_for: str) -> list[Job]:
             sa.select(Job.id).where(Job.state == JobState.WAITING, Job.waiting_for == waiting_for).with_for_update()
         )
     ).all()
-    values = {"run_at": sa.func.now(), "waiting_for": None, "message": None, "error_code": None, "error_message": None}
-    woken = await transition(unit.session, Transition(ids, frozenset({JobState.WAITING}), JobState.READY, values=values))
+    woken = await transition(unit.session, Transition(ids, frozenset({JobState.WAITING}), JobState.READY, values=WOKEN))
     for job in woken:
         _announce(unit, job)
     return list(woken)

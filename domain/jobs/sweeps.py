@@ -5,19 +5,26 @@ Every sweep may run in several processes at once: rows that another one holds ar
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.models.jobs import Job, JobEvent, JobState
+from db.models.crm.connections import WebhookEvent
+from db.models.jobs import AttemptOutcome, Job, JobEvent, JobState, Worker
 from db.models.tenancy import IdempotencyKey
 from domain.jobs import retry
 from domain.jobs.admission import LEASE
+from domain.jobs.args import kinds, waits_for_release
+from domain.jobs.commands import WOKEN
 from domain.jobs.lifecycle import AttemptEnd, Transition, transition
 
 _BATCH = 500
 EVENTS_KEPT = timedelta(days=7)
 IDEMPOTENCY_KEPT = timedelta(days=2)
+WEBHOOKS_KEPT = timedelta(days=2)
+WORKERS_KEPT = timedelta(hours=1)
+_PRUNED_AT_ONCE = 20_000
 Sweep = Callable[[AsyncSession], Awaitable[list[Job]]]
 LOST_MESSAGE = "The worker that ran this fell silent; the job goes on from its last checkpoint."
 
@@ -49,7 +56,7 @@ def _after_silence(job: Job) -> Transition:
     source = frozenset({job.state})
     if job.state is JobState.ADMITTED:
         return Transition([job.id], source, JobState.READY, fence=job.fence)
-    end = AttemptEnd(retry.lost(failures=0, max_retries=0).outcome, error_code="BGJ-012", error_message=LOST_MESSAGE)
+    end = AttemptEnd(AttemptOutcome.LOST, error_code="BGJ-012", error_message=LOST_MESSAGE)
     if job.state is JobState.CANCELLING:
         return Transition([job.id], source, JobState.CANCELLED, fence=job.fence, ends=end)
     verdict = retry.lost(failures=job.failures, max_retries=job.max_retries)
@@ -62,6 +69,14 @@ def _after_silence(job: Job) -> Transition:
     return Transition([job.id], source, verdict.state, fence=job.fence, ends=end, values=values)
 
 
+async def wake_for_release(session: AsyncSession) -> list[Job]:
+    """Jobs that a former release could not run are tried by this one: called once, when a worker starts."""
+    keys = [waits_for_release(kind) for kind in kinds()]
+    waiting = sa.select(Job.id).where(Job.state == JobState.WAITING, Job.waiting_for.in_(keys))
+    ids = (await session.scalars(waiting.with_for_update(skip_locked=True))).all()
+    return list(await transition(session, Transition(ids, frozenset({JobState.WAITING}), JobState.READY, values=WOKEN)))
+
+
 async def next_due_in(session: AsyncSession) -> float | None:
     """Seconds until the next scheduled job or retry; None when there is none."""
     waiting = (JobState.SCHEDULED, JobState.BACKOFF)
@@ -71,6 +86,13 @@ async def next_due_in(session: AsyncSession) -> float | None:
 
 
 async def prune(session: AsyncSession) -> None:
-    """Drop events and idempotency keys that nobody may ask for any more."""
-    await session.execute(sa.delete(JobEvent).where(JobEvent.at < sa.func.now() - EVENTS_KEPT))
-    await session.execute(sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < sa.func.now() - IDEMPOTENCY_KEPT))
+    """Drop what nobody may ask for any more, a bounded number of rows a round."""
+    for table, moment, kept in (
+        (JobEvent, JobEvent.at, EVENTS_KEPT),
+        (IdempotencyKey, IdempotencyKey.created_at, IDEMPOTENCY_KEPT),
+        (WebhookEvent, WebhookEvent.received_at, WEBHOOKS_KEPT),
+        (Worker, Worker.seen_at, WORKERS_KEPT),
+    ):
+        # Where much has gathered, the rest goes with the next rounds.
+        old: sa.Select[Any] = sa.select(sa.literal_column("ctid")).select_from(table).where(moment < sa.func.now() - kept)
+        await session.execute(sa.delete(table).where(sa.literal_column("ctid").in_(old.limit(_PRUNED_AT_ONCE))))

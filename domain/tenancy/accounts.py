@@ -13,7 +13,7 @@ from db.models.jobs import AccountSlots
 from db.models.tenancy import Account, Role, Session, User
 from db.session import Database
 from domain import actor as actors
-from domain.actor import Scope
+from domain.actor import ROLE_SCOPES, Scope
 from domain.errors import Conflict, Forbidden, Invalid, NotFound
 from domain.paging import Order, Page, Window, paginate
 from domain.unit import Unit
@@ -62,9 +62,7 @@ async def create_from_command_line(
 async def create_user(unit: Unit, *, email: str, name: str, role: Role, password: str) -> User:
     """Add a person to the unit's account. Raises Forbidden, Invalid, EmailTaken."""
     unit.require(Scope.MEMBERS_WRITE)
-    _require_rank(unit, role)
-    if role is Role.SUPPORT:
-        raise Invalid("Support staff belong to a staff account.", field=("role",))
+    _require_assignable(unit, role)
     user = await _insert_user(unit, email, name, role, password)
     unit.audit("user.create", subject_type="user", subject_id=user.id, role=role)
     return user
@@ -73,7 +71,10 @@ async def create_user(unit: Unit, *, email: str, name: str, role: Role, password
 async def update_user(
     unit: Unit, *, user_id: UUID, expected_version: int, role: Role | None = None, disabled: bool | None = None
 ) -> User:
-    """Change a person's role, or shut a person out, which ends all their sessions. Raises Forbidden, NotFound, Conflict."""
+    """Change a person's role, or shut a person out, which ends all their sessions.
+
+    Raises Forbidden, Invalid, NotFound, StaleVersion.
+    """
     unit.require(Scope.MEMBERS_WRITE)
     user = (await unit.session.scalars(sa.select(User).where(User.id == user_id).with_for_update())).one_or_none()
     if user is None:
@@ -85,13 +86,15 @@ async def update_user(
     _require_rank(unit, user.role)
     before = {"role": user.role, "disabled": user.disabled_at is not None}
     if role is not None:
-        _require_rank(unit, role)
+        _require_assignable(unit, role)
         user.role = role
     if disabled is not None:
         user.disabled_at = sa.func.now() if disabled else None
     if disabled:
         live = sa.update(Session).where(Session.user_id == user.id, Session.revoked_at.is_(None))
-        await unit.session.execute(live.values(revoked_at=sa.func.now()))
+        ended = live.values(revoked_at=sa.func.now()).returning(Session.id).execution_options(synchronize_session=False)
+        for session_id in (await unit.session.scalars(ended)).all():
+            unit.changed("credential", session_id)
     user.version += 1
     await unit.session.flush()
     await unit.session.refresh(user)
@@ -130,10 +133,17 @@ def parse_email(text: str, *, field: tuple[str, ...] = ("email",)) -> str:
 
 
 def _require_rank(unit: Unit, role: Role) -> None:
-    """Nobody makes, changes or shuts out somebody above themselves."""
-    own = unit.actor.role
-    if own is not None and _RANK[own] < _RANK[role]:
+    """Nobody makes, changes or shuts out somebody above themselves. An API key, whoever made it, stands below owners."""
+    if _RANK[unit.actor.role or Role.ADMIN] < _RANK[role]:
         raise Forbidden(f"Only an owner may do this to somebody with the role {role.value}.")
+
+
+def _require_assignable(unit: Unit, role: Role) -> None:
+    _require_rank(unit, role)
+    if role is Role.SUPPORT:
+        raise Invalid("Support staff belong to a staff account.", field=("role",))
+    if not ROLE_SCOPES[role] <= unit.actor.scopes:
+        raise Forbidden("Nobody can give away permissions that they do not have.")
 
 
 async def _insert_user(unit: Unit, email: str, name: str, role: Role, password: str) -> User:

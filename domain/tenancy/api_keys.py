@@ -1,6 +1,6 @@
 """Credentials of programs."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -23,6 +23,8 @@ async def create(unit: Unit, *, name: str, scopes: frozenset[Scope], expires_at:
         raise Invalid("A name is needed, to tell keys apart.", field=("name",))
     if not scopes:
         raise Invalid("A key needs at least one scope.", field=("scopes",))
+    if expires_at is not None and expires_at <= datetime.now(UTC):
+        raise Invalid("A key cannot end in the past.", field=("expiresAt",))
     if not scopes <= unit.actor.scopes:
         raise Forbidden("A key cannot do more than whoever makes it.")
     secret, secret_hash = new_api_key()
@@ -52,6 +54,7 @@ async def revoke(unit: Unit, *, key_id: UUID) -> ApiKey:
     ).one_or_none()
     if key is None:
         raise NotFound("There is no such API key.")
+    unit.changed("credential", key.id)
     unit.audit("api_key.revoke", subject_type="api_key", subject_id=key.id, name=key.name)
     return key
 

@@ -5,7 +5,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import lru_cache
 from uuid import UUID
 
 import jwt
@@ -28,6 +28,26 @@ _ISSUER = "bottleneck-bots"
 _REFUSED = "This e-mail address and password do not belong together."
 # Verified when nobody has the e-mail address, so that both answers take as long.
 _NOBODY = HASHER.hash(secrets.token_urlsafe())
+# Built once, since every request asks one of them.
+_SIGNED_IN = (
+    sa.select(User.id, User.account_id, User.name, User.role, Account.is_staff)
+    .join(Session, Session.user_id == User.id)
+    .join(Account, Account.id == User.account_id)
+    .where(Session.id == sa.bindparam("session_id"), Session.revoked_at.is_(None), User.disabled_at.is_(None))
+)
+_BY_SECRET = sa.select(
+    ApiKey.id,
+    ApiKey.account_id,
+    ApiKey.name,
+    ApiKey.scopes,
+    ApiKey.expires_at,
+    # To the minute is enough for people, and spares a write a request.
+    sa.func.coalesce(ApiKey.last_used_at > sa.func.now() - timedelta(minutes=1), False).label("is_fresh"),
+).where(
+    ApiKey.secret_hash == sa.bindparam("secret_hash"),
+    ApiKey.revoked_at.is_(None),
+    sa.or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > sa.func.now()),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +77,11 @@ class Credential:
     actor: Actor
     expires_at: datetime | None
     by_grant: UUID | None = None
+
+    @property
+    def id(self) -> UUID | None:
+        """What a revocation is announced by: the grant, the session or the API key."""
+        return self.by_grant or self.actor.session_id or self.actor.id
 
 
 async def sign_in(database: Database, settings: Settings, *, email: str, password: str, device: Device) -> Tokens:
@@ -146,20 +171,14 @@ async def authenticate(
 async def _by_access_token(
     database: Database, settings: Settings, token: str, *, account: UUID | None, request_id: str, ip: str | None
 ) -> Credential:
-    claims = _claims(settings, token)
-    async with database.system_across_accounts() as session:
-        query = (
-            sa.select(User, Account.is_staff)
-            .join(Session, Session.user_id == User.id)
-            .join(Account, Account.id == User.account_id)
-            .where(Session.id == UUID(claims["sid"]), Session.revoked_at.is_(None), User.disabled_at.is_(None))
-        )
-        found = (await session.execute(query)).one_or_none()
-        if found is None:
-            raise Unauthenticated("This session was ended; sign in again.")
-        user, is_staff = found
-        grant = await _grant(session, account) if is_staff and account not in {None, user.account_id} else None
-    expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+    session_id, expires_at = _claims(settings, token)
+    user = await database.system_row(_SIGNED_IN, {"session_id": session_id})
+    if user is None:
+        raise Unauthenticated("This session was ended; sign in again.")
+    grant = None
+    if user.is_staff and account not in {None, user.account_id}:
+        async with database.system_across_accounts() as session:
+            grant = await _grant(session, account)
     actor = Actor(
         ActorType.USER if grant is None else ActorType.SUPPORT,
         user.account_id if grant is None else grant.account_id,
@@ -167,7 +186,7 @@ async def _by_access_token(
         ROLE_SCOPES[user.role if grant is None else Role.SUPPORT],
         id=user.id,
         role=user.role,
-        session_id=UUID(claims["sid"]),
+        session_id=session_id,
         request_id=request_id,
         ip=ip,
     )
@@ -177,18 +196,12 @@ async def _by_access_token(
 
 
 async def _by_api_key(database: Database, token: str, *, request_id: str, ip: str | None) -> Credential:
-    async with database.system_across_accounts() as session:
-        query = sa.select(ApiKey).where(
-            ApiKey.secret_hash == _digest(token),
-            ApiKey.revoked_at.is_(None),
-            sa.or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > sa.func.now()),
-        )
-        key = (await session.scalars(query)).one_or_none()
-        if key is None:
-            raise Unauthenticated("This API key is not valid.")
-        # To the minute is enough for people, and spares a write a request.
-        stale = sa.or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < sa.func.now() - timedelta(minutes=1))
-        await session.execute(sa.update(ApiKey).where(ApiKey.id == key.id, stale).values(last_used_at=sa.func.now()))
+    key = await database.system_row(_BY_SECRET, {"secret_hash": _digest(token)})
+    if key is None:
+        raise Unauthenticated("This API key is not valid.")
+    if not key.is_fresh:
+        async with database.system_across_accounts() as session:
+            await session.execute(sa.update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=sa.func.now()))
     scopes = frozenset(Scope(scope) for scope in key.scopes if scope in set(Scope))
     actor = Actor(ActorType.API_KEY, key.account_id, key.name, scopes, id=key.id, request_id=request_id, ip=ip)
     return Credential(actor, key.expires_at)
@@ -210,14 +223,24 @@ def new_api_key() -> tuple[str, bytes]:
     return secret, _digest(secret)
 
 
-def _claims(settings: Settings, token: str) -> dict[str, Any]:
+def _claims(settings: Settings, token: str) -> tuple[UUID, datetime]:
+    """The session, and when the token ends. Raises Unauthenticated."""
     try:
-        key = settings.access_token_key.get_secret_value()
-        return jwt.decode(token, key, algorithms=["HS256"], issuer=_ISSUER, options={"require": ["exp", "sid", "iss"]})
-    except jwt.ExpiredSignatureError:
-        raise Unauthenticated("The access token has expired; refresh it.") from None
-    except jwt.InvalidTokenError:
+        session_id, expires_at = _verified(token, settings.access_token_key.get_secret_value())
+    except (jwt.InvalidTokenError, ValueError):
         raise Unauthenticated("This access token is not valid.") from None
+    if expires_at <= datetime.now(UTC):
+        raise Unauthenticated("The access token has expired; refresh it.")
+    return session_id, expires_at
+
+
+@lru_cache(maxsize=10_000)
+def _verified(token: str, key: str) -> tuple[UUID, datetime]:
+    """What a signature vouches for does not change, and a client shows its token with every request. Expired ones pass."""
+    claims = jwt.decode(
+        token, key, algorithms=["HS256"], issuer=_ISSUER, options={"require": ["exp", "sid", "iss"], "verify_exp": False}
+    )
+    return UUID(str(claims["sid"])), datetime.fromtimestamp(claims["exp"], UTC)
 
 
 def _tokens(settings: Settings, *, user_id: UUID, account_id: UUID, session_id: UUID, refresh: str, now: datetime) -> Tokens:

@@ -46,6 +46,7 @@ async def revoke(unit: Unit, *, grant_id: UUID) -> SupportGrant:
     ).one_or_none()
     if row is None:
         raise NotFound("There is no such grant.")
+    unit.changed("credential", row.id)
     unit.audit("support.revoke", subject_type="support_grant", subject_id=row.id)
     return row
 

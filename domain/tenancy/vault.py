@@ -49,7 +49,7 @@ class Vault:
         key = await self._data_key(unit)
         try:
             return key.decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound_to(unit.account_id, purpose)).decode()
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: it is too short to be one
             raise Unsealable(f"A stored secret ({purpose}) does not open.") from None
 
     async def rotate(self, session: AsyncSession) -> int:

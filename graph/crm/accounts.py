@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import strawberry
 
 from db.models.crm import connections as models
-from db.models.crm.connections import ConnectionStatus, LocationStatus
-from db.models.crm.syncs import ConflictPolicy, SyncDirection
 from domain.crm.connections import authorizations, commands
 from domain.crm.connections.feeds import ConnectionFeed
 from domain.crm.contacts import queries
@@ -17,6 +15,7 @@ from domain.vendors.gohighlevel.oauth import SCOPES
 from graph import ids
 from graph.about import about, optional, resolved, shown, watched
 from graph.context import Info
+from graph.enums import ConflictPolicy, ConnectionStatus, LocationStatus, SyncDirection
 from graph.node import Node, global_id, loads, stands_for
 from graph.paging import After, Before, Connection, First, Last, Listing, window
 from graph.user_errors import Payload, mutation
@@ -24,18 +23,6 @@ from graph.user_errors import Payload, mutation
 if TYPE_CHECKING:
     from graph.crm.syncs import SyncRun
 
-strawberry.enum(
-    ConnectionStatus,
-    name="GhlAccountStatus",
-    description="Whether an agency's data can be reached. REAUTHORIZATION_REQUIRED: connect it again.",
-)
-strawberry.enum(
-    LocationStatus,
-    name="GhlLocationStatus",
-    description="AVAILABLE: not chosen for syncing. ACTIVE: chosen. REMOVED: no longer listed by GoHighLevel.",
-)
-strawberry.enum(SyncDirection, description="Which side is written: ours (BB), GoHighLevel's (GHL), or both.")
-strawberry.enum(ConflictPolicy, description="Whose value stays when both sides changed the same field since the last sync.")
 loads("ghlaccount", queries.connections_by_ids)
 loads("location", queries.locations_by_ids)
 

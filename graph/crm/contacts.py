@@ -9,24 +9,18 @@ import strawberry
 from strawberry.scalars import JSON
 
 from db.models.crm import contacts as models
-from db.models.crm.contacts import ContactSource, ContactSyncState
 from domain.crm.contacts import commands, queries
-from domain.crm.contacts.queries import ContactFilter, ContactOrder
+from domain.crm.contacts.queries import ContactFilter
 from domain.unit import Unit
 from graph import ids
 from graph.about import about, optional, resolved, shown
 from graph.context import Info
 from graph.crm.accounts import GhlLocation
+from graph.enums import ContactOrder, ContactSource, ContactSyncState
 from graph.node import Node, global_id, loads, stands_for
 from graph.paging import After, Before, Connection, First, Last, Listing, window
 from graph.user_errors import Payload, mutation
 
-strawberry.enum(ContactSource, description="Where a contact was first known: GoHighLevel (GHL) or here (BB).")
-strawberry.enum(
-    ContactSyncState,
-    description="LOCAL: only here. PENDING: changed here since. REMOTE_DELETED: gone at GoHighLevel, kept here.",
-)
-strawberry.enum(ContactOrder, description="How contacts are sorted.")
 loads("contact", queries.contacts_by_ids)
 
 

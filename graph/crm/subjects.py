@@ -1,19 +1,12 @@
 """What a job was asked for, for those kinds that have a noun of their own."""
 
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import Any
 from uuid import UUID
-
-import strawberry
 
 from db.models.jobs import Job
 from domain.crm.contacts import queries
 from domain.crm.contacts.sync import SyncContacts
 from graph.context import Info
-
-if TYPE_CHECKING:
-    from graph.crm.syncs import SyncRun
-
-JobSubject: TypeAlias = Annotated["SyncRun", strawberry.lazy("graph.crm.syncs")]
 
 
 async def subject_of(info: Info, job: Job) -> Any:

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import strawberry
 
 from db.models.crm import syncs as models
-from db.models.crm.syncs import ConflictPolicy, SyncDirection
 from domain.crm.connections.app import ReauthorizationRequired
 from domain.crm.contacts import queries, sync
 from domain.crm.contacts.sync import SyncAlreadyRunning
@@ -15,6 +14,7 @@ from graph import ids
 from graph.about import about, optional, resolved, shown
 from graph.context import Info
 from graph.crm.accounts import GhlLocation
+from graph.enums import ConflictPolicy, SyncDirection
 from graph.jobs import Job
 from graph.node import Node, global_id, loads, stands_for
 from graph.paging import After, Before, Connection, First, Last, Listing, window

@@ -6,18 +6,14 @@ from typing import Annotated
 import strawberry
 
 from db.models import tenancy as models
-from db.models.tenancy import Role
-from domain.actor import Scope
 from domain.tenancy import accounts, api_keys, lookups
 from graph import ids
 from graph.about import about, optional, resolved, shown
 from graph.context import Info
+from graph.enums import Role, Scope
 from graph.node import Node, global_id, loads, stands_for
 from graph.paging import After, Before, Connection, First, Last, Listing, window
 from graph.user_errors import Payload, mutation
-
-strawberry.enum(Role, name="Role", description="What a user may do, from most to least; SUPPORT works by grant only.")
-strawberry.enum(Scope, name="Scope", description="One permission. Roles are sets of them; an API key has its own.")
 
 loads("user", lookups.users)
 loads("apikey", lookups.api_keys)

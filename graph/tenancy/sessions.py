@@ -6,6 +6,7 @@ from typing import Annotated
 import strawberry
 
 from domain.errors import DomainError, Unauthenticated
+from domain.events import Change
 from domain.tenancy import budget, sessions
 from domain.tenancy.budget import SIGN_INS
 from graph.about import about, optional
@@ -67,7 +68,9 @@ class SessionsMutation:
     async def sign_out(self, info: Info) -> SignOutPayload:
         session_id = info.context.actor.session_id
         if session_id is not None:
-            await sessions.sign_out(info.context.runtime.database, session_id=session_id)
+            runtime = info.context.runtime
+            await sessions.sign_out(runtime.database, session_id=session_id)
+            await runtime.publish(info.context.actor.account_id, [Change("credential", session_id)])
         return SignOutPayload(signed_out=session_id is not None)
 
 

@@ -7,17 +7,15 @@ import strawberry
 from strawberry.scalars import JSON
 
 from db.models import tenancy as models
-from db.models.tenancy import AccessOutcome
 from domain.tenancy import lookups, support
 from graph import ids
 from graph.about import about, optional, resolved, shown
-from graph.actors import ActorType
 from graph.context import Info
+from graph.enums import AccessOutcome, ActorType
 from graph.node import Node, global_id, loads, stands_for
 from graph.paging import After, Before, Connection, First, Last, Listing, window
 from graph.user_errors import Payload, mutation
 
-strawberry.enum(AccessOutcome, description="How an access ended.")
 loads("grant", lookups.support_grants)
 
 

@@ -13,7 +13,7 @@ from graph.errors import error_of, masked
 from graph.execution import Context
 from graph.transports.door import Door, seconds_left
 
-EXPIRED: Final = error_of("API-005", "The credential has expired; refresh it and subscribe again.")
+EXPIRED: Final = error_of("API-005", "The credential has expired or was revoked; get a new one and subscribe again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Framing:
 async def stream(
     door: Door, receive: Receive, send: Send, *, framing: Framing, answers: AsyncGenerator[bytes, None], context: Context
 ) -> None:
-    """Send answers until they end, the client leaves, or the context's credential has expired.
+    """Send answers until they end, the client leaves, or the context's credential has expired or was revoked.
 
     When the server is draining, the stream breaks off without its ending, so that the client comes back and resumes.
     """
@@ -43,6 +43,7 @@ async def stream(
         asyncio.create_task(_beat(send, framing, door.heartbeat)),
         asyncio.create_task(_disconnected(receive)),
         asyncio.create_task(door.draining.wait()),
+        revoked := asyncio.create_task(context.revoked()),
     ]
     try:
         done, _ = await asyncio.wait([pump, *others], timeout=seconds_left(context), return_when=asyncio.FIRST_COMPLETED)
@@ -50,7 +51,7 @@ async def stream(
         for task in (pump, *others):
             task.cancel()
         await asyncio.gather(pump, *others, return_exceptions=True)
-    failure = None if done else EXPIRED
+    failure = EXPIRED if not done or revoked in done else None
     if pump in done and (error := pump.exception()) is not None:
         failure = masked(error, request_id=context.request_id)
     body = framing.failure(orjson.dumps([failure])) if failure else b""

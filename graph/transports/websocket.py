@@ -79,6 +79,7 @@ class Socket:
         self._parameters: dict[str, Any] | None = None
         self._acknowledged = False
         self._operations: dict[str, asyncio.Task[None]] = {}
+        self._watch: asyncio.Task[None] | None = None
 
     async def serve(self) -> None:
         """Talk until one side has enough."""
@@ -94,6 +95,8 @@ class Socket:
         except Closing as reason:
             closing = reason
         finally:
+            if self._watch is not None:
+                self._watch.cancel()
             await self._end_operations()
         if closing is not None:
             await self._close(closing)
@@ -109,7 +112,7 @@ class Socket:
             if not deadline.expired():
                 raise
             if self._acknowledged:
-                raise Closing(UNAUTHORIZED, "The credential has expired.") from None
+                raise Closing(UNAUTHORIZED, "The credential has expired or was revoked.") from None
             raise Closing(INIT_TIMEOUT, "Connection initialisation timeout.") from None
 
     async def _handle(self, message: dict[str, Any], deadline: asyncio.Timeout) -> None:
@@ -143,7 +146,10 @@ class Socket:
             raise Closing(FAULT, "Internal server error.") from error
         seconds = seconds_left(context)
         await context.close()
-        deadline.reschedule(None if seconds is None else asyncio.get_running_loop().time() + seconds)
+        loop = asyncio.get_running_loop()
+        deadline.reschedule(None if seconds is None else loop.time() + seconds)
+        self._watch = asyncio.create_task(context.revoked())
+        self._watch.add_done_callback(lambda watch: None if watch.cancelled() else deadline.reschedule(loop.time()))
         self._acknowledged = True
         await self._text('{"type":"connection_ack"}')
 

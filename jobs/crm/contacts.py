@@ -4,18 +4,19 @@ from uuid import UUID
 
 from db.models.jobs import LogLevel
 from domain.crm.connections import commands as connections
-from domain.crm.connections.app import ReauthorizationRequired
 from domain.crm.contacts import push, sync
 from domain.crm.contacts.sync import Plan, SyncContacts
-from domain.errors import VendorRefused, VendorUnauthorized
+from domain.errors import Invalid, VendorRefused
 from domain.jobs.running import Done, Running
 from domain.runtime import Runtime
-from domain.vendors.gohighlevel.answers import AccountSuspended, NoSuchContact
+from domain.vendors.gohighlevel.answers import AccountSuspended, MissingScope, NoSuchContact
 from domain.vendors.gohighlevel.client import GoHighLevel
 from jobs.handlers import handles
 
 PAGE = 500
 _BATCH = 50
+# Each is a request of its own, and a worker that drains waits for the checkpoint after them.
+_ASKED_AT_ONCE = 10
 
 
 @handles(SyncContacts)
@@ -23,19 +24,14 @@ async def sync_contacts(job: Running[SyncContacts], runtime: Runtime) -> Done:
     """The steps follow from the run's direction; `step` in the checkpoint names the one that goes on."""
     async with job.unit() as unit:
         the = await sync.plan(unit, runtime.ghl, run_id=job.args.run_id)
-    try:
+    connection_id = the.location.connection_id
+    async with connections.reauthorizing(runtime.ghl, account_id=job.account_id, connection_id=connection_id):
         if job.checkpoint.get("step", "pull") == "pull":
             await _pull(job, the)
         if job.checkpoint["step"] == "reconcile":
             await _reconcile(job, the)
         if the.pushes:
             await _push(job, the)
-    except ReauthorizationRequired:
-        raise
-    except VendorUnauthorized as error:
-        connection_id = the.location.connection_id
-        await connections.require_reauthorization(runtime.ghl, account_id=job.account_id, connection_id=connection_id)
-        raise ReauthorizationRequired(error.message, connection_id=connection_id) from error
     async with job.unit() as unit:
         run = await sync.finish(unit, run_id=the.run.id)
     synced = run.created + run.updated + run.unchanged + run.merged
@@ -70,10 +66,10 @@ async def _reconcile(job: Running[SyncContacts], the: Plan) -> None:
     after: str = job.checkpoint.get("after", "")
     while True:
         async with job.unit() as unit:
-            unseen = await sync.unseen(unit, the=the, after=after, limit=_BATCH)
+            unseen = await sync.unseen(unit, the=the, after=after, limit=_ASKED_AT_ONCE)
         if not unseen:
             break
-        gone = [external_id for external_id in unseen if await _is_gone(the.client, external_id)]
+        gone = [external_id for external_id in unseen if await _is_gone(job, the.client, external_id)]
         after = unseen[-1]
         async with job.unit() as unit:
             missing = await sync.mark_missing(unit, location_id=the.location.id, external_ids=gone)
@@ -86,12 +82,18 @@ async def _reconcile(job: Running[SyncContacts], the: Plan) -> None:
         await job.advance(unit, checkpoint={"step": "push"})
 
 
-async def _is_gone(client: GoHighLevel, external_id: str) -> bool:
+async def _is_gone(job: Running[SyncContacts], client: GoHighLevel, external_id: str) -> bool:
     """The vendor's search lags behind its writes by seconds, so it is asked for the contact itself."""
     try:
         await client.contact(external_id)
     except NoSuchContact:
         return True
+    except (AccountSuspended, MissingScope):
+        raise
+    except (Invalid, VendorRefused) as refused:
+        async with job.unit() as unit:
+            message = f"Not found out whether it was deleted: {refused.message}"
+            job.log(unit, level=LogLevel.WARNING, code="GHL-022", message=message, subject=external_id)
     return False
 
 
@@ -114,28 +116,39 @@ async def _push(job: Running[SyncContacts], the: Plan) -> None:
 
 
 async def _push_one(job: Running[SyncContacts], the: Plan, out: push.Outgoing, *, done: int, total: int) -> None:
-    problem: str | None = None
-    external_id = gone = None
-    if not out.can_be_matched:
-        problem = "Has neither e-mail nor telephone, by which GoHighLevel could tell it from another contact."
-    else:
+    problem = await _why_not(job, the, out)
+    delivered: push.Delivered | None = None
+    gone: str | None = None
+    if problem is None:
         try:
-            external_id = await push.deliver(the.client, out, location_external_id=the.location.external_id)
+            delivered = await push.deliver(the.client, out, location_external_id=the.location.external_id)
         except NoSuchContact:
             gone, problem = out.external_id, "Was deleted at GoHighLevel meanwhile; kept here and marked."
-        except (AccountSuspended, VendorUnauthorized):
+        except (AccountSuspended, MissingScope):
             raise
-        except VendorRefused as refused:
+        except (Invalid, VendorRefused) as refused:
             problem = refused.message
     async with job.unit() as unit:
-        if external_id is not None:
-            await push.keep_delivered(unit, out, location_id=the.location.id, external_id=external_id)
-            await sync.count(unit, the.run.id, pushed=1)
+        if delivered is not None and not await push.keep_delivered(unit, out, delivered, location_id=the.location.id):
+            problem = "GoHighLevel took it for another contact that is known here."
         if gone is not None:
             missing = await sync.mark_missing(unit, location_id=the.location.id, external_ids=[gone])
             await sync.count(unit, the.run.id, missing=missing)
         if problem is not None:
             job.log(unit, level=LogLevel.WARNING, code="GHL-023", message=f"Not sent: {problem}", subject=str(out.contact_id))
-            await sync.count(unit, the.run.id, skipped=0 if gone else 1)
+        sent, skipped = problem is None, problem is not None and gone is None
+        await sync.count(unit, the.run.id, pushed=int(sent), skipped=int(skipped))
         checkpoint = {"step": "push", "after": str(out.contact_id), "pushed": done}
         await job.advance(unit, done=done, total=total, message=f"Sent {done:,} of {total:,}", checkpoint=checkpoint)
+
+
+async def _why_not(job: Running[SyncContacts], the: Plan, out: push.Outgoing) -> str | None:
+    """What keeps a contact from being sent, if anything does."""
+    if not out.can_be_matched:
+        return "Has neither e-mail nor telephone, by which GoHighLevel could tell it from another contact."
+    if out.external_id is None:
+        async with job.unit() as unit:
+            twin = await push.twin(unit, out, location_id=the.location.id)
+        if twin is not None:
+            return f"Shares its e-mail or telephone with {twin}; GoHighLevel would take both for one person."
+    return None

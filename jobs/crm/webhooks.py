@@ -6,6 +6,7 @@ from domain.crm import webhooks
 from domain.crm.connections import commands as connections
 from domain.crm.contacts import pages, rules, sync
 from domain.crm.webhooks import ApplyWebhook
+from domain.errors import VendorUnauthorized
 from domain.jobs.running import Done, Running
 from domain.runtime import Runtime
 from domain.vendors.gohighlevel.answers import NoSuchContact
@@ -15,14 +16,25 @@ from jobs.handlers import handles
 @handles(ApplyWebhook)
 async def apply_webhook(job: Running[ApplyWebhook], runtime: Runtime) -> Done:
     """What to do follows from the event's type."""
-    args = job.args
-    if args.type in webhooks.UNINSTALLED:
-        await connections.require_reauthorization(runtime.ghl, account_id=job.account_id, connection_id=args.connection_id)
+    ghl, connection_id = runtime.ghl, job.args.connection_id
+    if job.args.type in webhooks.UNINSTALLED:
+        return await _uninstalled(job, runtime)
+    async with connections.reauthorizing(ghl, account_id=job.account_id, connection_id=connection_id):
+        if job.args.type in webhooks.CONTACT_CHANGED | webhooks.CONTACT_DELETED:
+            return await _contact(job, runtime)
+        await connections.refresh_locations(ghl, job.actor, connection_id=connection_id)
+    return Done("The list of sub-accounts was read again")
+
+
+async def _uninstalled(job: Running[ApplyWebhook], runtime: Runtime) -> Done:
+    """The vendor is asked: the event may be late, and the app authorised again since."""
+    ghl, connection_id = runtime.ghl, job.args.connection_id
+    try:
+        await connections.refresh_locations(ghl, job.actor, connection_id=connection_id)
+    except VendorUnauthorized:
+        await connections.require_reauthorization(ghl, account_id=job.account_id, connection_id=connection_id)
         return Done("The app was uninstalled at GoHighLevel")
-    if args.type in webhooks.LOCATIONS_CHANGED:
-        await connections.refresh_locations(runtime.ghl, job.actor, connection_id=args.connection_id)
-        return Done("The list of sub-accounts was read again")
-    return await _contact(job, runtime)
+    return Done("The app is still let in")
 
 
 async def _contact(job: Running[ApplyWebhook], runtime: Runtime) -> Done:

@@ -9,15 +9,19 @@ import argparse
 import asyncio
 import resource
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Final
 
-from tests.bench import sync
+from tests.bench import fanout, latency, lists, start, sync
 from tests.bench.options import Options
 from tests.bench.report import machine, write
 
-BENCHMARKS: Final[dict[str, Callable[[Options], Awaitable[None]]]] = {
+BENCHMARKS: Final[dict[str, Callable[[Options], Coroutine[None, None, None]]]] = {
+    "start": start.run,
     "sync": sync.run,
+    "latency": latency.run,
+    "fanout": fanout.run,
+    "lists": lists.run,
 }
 
 

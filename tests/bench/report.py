@@ -45,11 +45,11 @@ def remark(text: str) -> None:
 
 def machine() -> str:
     """What this was measured on."""
-    names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    load = os.getloadavg()[0]
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.machine())
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
     return (
-        f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, "
-        f"{platform.system()} {platform.release().partition('-')[0]}, load {load:.1f} at the start"
+        f"{model}, {cores} cores, Linux {platform.release()}, Python {platform.python_version()}; load {load:.1f} at the start"
     )
 
 

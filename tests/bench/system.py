@@ -58,9 +58,11 @@ class System:
     sandbox_url: str
     _accounts: int = field(default=0)
 
-    async def run(self, *arguments: str, program: tuple[str, ...] = PROGRAM, **environment: str) -> Process:
+    async def run(
+        self, *arguments: str, program: tuple[str, ...] = PROGRAM, name: str | None = None, **environment: str
+    ) -> Process:
         """Start `bots ARGUMENTS`; its output goes into a log beside the data."""
-        with (self.folder / f"{arguments[0]}.log").open("ab") as log:
+        with (self.folder / f"{name or arguments[0]}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *program,
                 *arguments,
@@ -89,11 +91,13 @@ class System:
         await until_answered(f"{self.sandbox_url}/__control__/state", process)
         return process
 
-    async def worker(self, lane: str, **environment: str) -> Process:
+    async def worker(self, lane: str) -> Process:
         """A worker, ready to pop."""
-        process = await self.run("worker", lane, **environment)
+        process = await self.run("worker", lane)
         async with self.database() as database, asyncio.timeout(PATIENCE):
-            while not await database.fetchval("select 1 from worker where name like $1", f"{lane}-%-{process.pid}-%"):
+            while not await database.fetchval(  # noqa: ASYNC110 - another process has no event for us
+                "select 1 from worker where name like $1", f"{lane}-%-{process.pid}-%"
+            ):
                 await asyncio.sleep(0.02)
         return process
 
@@ -134,6 +138,11 @@ class System:
         return answer.json()
 
 
+def _show_last_words(folder: Path) -> None:
+    for log in folder.glob("*.log"):
+        write(f"--- the end of {log.name}\n{log.read_text(errors='replace')[-2_000:]}")
+
+
 @asynccontextmanager
 async def system(**environment: str) -> AsyncIterator[System]:
     """Servers with an empty, migrated database. `environment` are further settings of every process."""
@@ -150,12 +159,11 @@ async def system(**environment: str) -> AsyncIterator[System]:
         )
         values |= {"DATA_DIR": str(folder), "SANDBOX_WEBHOOK_URL": "", "LOG_LEVEL": "warning"}
         await asyncio.to_thread(migrate.upgrade, postgres.url)
-        settings = Settings(**{name.lower(): value for name, value in values.items() if name.lower() in Settings.model_fields})
+        settings = Settings.model_validate({name.lower(): value for name, value in values.items()})
         try:
             yield System(folder, postgres, os.environ | values, settings, stack, sandbox_url)
         except BaseException:
-            for log in folder.glob("*.log"):
-                write(f"--- the end of {log.name}\n{log.read_text(errors='replace')[-2_000:]}")
+            _show_last_words(folder)
             raise
 
 
@@ -181,6 +189,20 @@ async def until_answered(url: str, process: Process) -> None:
             if process.returncode is not None:
                 raise RuntimeError(f"a process ended with code {process.returncode} before it answered {url}")
             await asyncio.sleep(0.02)
+
+
+async def until_listening(port: int, process: Process) -> None:
+    """Wait until a port takes connections. Raises RuntimeError when the process ends before."""
+    async with asyncio.timeout(PATIENCE):
+        while process.returncode is None:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return
+    raise RuntimeError(f"a process ended with code {process.returncode} before it listened")
 
 
 async def end(process: Process) -> None:

@@ -1,6 +1,7 @@
 """A GraphQL client as a front end would use it: JSON over HTTP, and subscriptions as server-sent events."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +51,7 @@ class Client:
         data: dict[str, Any] = body["data"]
         return data
 
-    async def watch(self, document: str, **variables: Any) -> AsyncIterator[dict[str, Any]]:
+    async def watch(self, document: str, **variables: Any) -> AsyncGenerator[dict[str, Any], None]:
         """The data of a subscription's answers. Close it to leave; nothing for 20 s is an error. Raises GraphQLFailed."""
         request = {"query": document, "variables": variables}
         headers = self.headers | {"accept": "text/event-stream"}
@@ -66,7 +67,8 @@ class Client:
         """Watch a job until it is in one of `states`, or has ended where none are given; the job then."""
         wanted = set(states) or ENDED
         document = f"subscription ($id: ID!) {{ jobUpdated(id: $id) {{ job {{ {JOB} }} }} }}"
-        async with aclosing(self.watch(document, id=job_id)) as updates:
+        # The server's heartbeats keep the stream alive, however long nothing happens.
+        async with asyncio.timeout(2 * PATIENCE), aclosing(self.watch(document, id=job_id)) as updates:
             async for update in updates:
                 job: dict[str, Any] = update["jobUpdated"]["job"]
                 if job["state"] in wanted:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -45,7 +45,16 @@ class Bulky(JobArgs, kind="test.bulky", title="A job of another lane", lane=Lane
     """Is never run."""
 
 
+T = TypeVar("T")
 _SCRIPTS: dict[str, Play] = {}
+
+
+async def eventually(look: Callable[[], Awaitable[T | None]], *, within: float = 20) -> T:
+    """What `look` finds, as soon as it finds something. For what has no event: rows, queues, locks, processes."""
+    async with asyncio.timeout(within):
+        while not (found := await look()):  # noqa: ASYNC110 -- that is what it is for
+            await asyncio.sleep(0.01)
+    return found
 
 
 def play(script: Play) -> Scripted:
@@ -72,9 +81,10 @@ async def run_script(job: Running[Scripted], runtime: Runtime) -> Done:
 
 @dataclass(frozen=True)
 class Engine:
-    """A runtime, and what tests of the engine do with it."""
+    """A runtime, and what tests of the engine do with it. `admin` is the superuser's connection."""
 
     runtime: Runtime
+    admin: asyncpg.Connection
 
     @property
     def settings(self) -> Settings:
@@ -101,6 +111,11 @@ class Engine:
             job = (await commands.enqueue(unit, args or Scripted(), **options)).job
             unit.lanes_to_admit.clear()
         return job
+
+    async def ask(self, account_id: UUID, args: JobArgs) -> Job:
+        """A new job, as a mutation asks for it: it is admitted right after the commit."""
+        async with self.runtime.unit(actors.system(account_id)) as unit:
+            return (await commands.enqueue(unit, args)).job
 
     async def capacity(self, jobs: int = 100, *, lane: Lane = Lane.INTERACTIVE, name: str = WORKER) -> None:
         """Let a worker for so many jobs be alive, which takes none by itself."""
@@ -134,11 +149,12 @@ class Engine:
 
     async def sql(self, statement: str, *values: Any) -> list[asyncpg.Record]:
         """Run a statement as the superuser, who turns clocks and sees every account."""
-        connection = await asyncpg.connect(self.settings.database_url.replace("bots@", "postgres@", 1))
-        try:
-            return await connection.fetch(statement, *values)
-        finally:
-            await connection.close()
+        return list(await self.admin.fetch(statement, *values))
+
+    async def empty(self) -> None:
+        """Forget every account and worker."""
+        await self.sql("delete from account")
+        await self.sql("delete from worker")
 
     async def due(self, job: Job) -> None:
         """Let the time come for which a job waits."""
@@ -150,7 +166,9 @@ class Engine:
 
     async def job(self, job_id: UUID) -> Job:
         """A job as it is now."""
-        return (await self._rows(Job, Job.id == job_id))[0]
+        (job,) = await self._rows(Job, Job.id == job_id)
+        assert isinstance(job, Job)
+        return job
 
     async def attempts(self, job: Job) -> list[JobAttempt]:
         """A job's attempts in order."""
@@ -178,11 +196,13 @@ class Engine:
                 await working
 
     async def until(self, job: Job, *states: str, within: float = 20) -> Job:
-        """Wait until a job is in one of `states`."""
-        async with asyncio.timeout(within):
-            while (now := await self.job(job.id)).state not in states:  # noqa: ASYNC110 - a row has no event for us
-                await asyncio.sleep(0.01)
-        return now
+        """Wait until a job is in one of `states`; the job then."""
+
+        async def arrived() -> Job | None:
+            now = await self.job(job.id)
+            return now if now.state in states else None
+
+        return await eventually(arrived, within=within)
 
     async def _rows(self, entity: Any, condition: Any, *, order: Any = None) -> list[Any]:
         async with self.database.system_across_accounts() as session:
@@ -190,20 +210,20 @@ class Engine:
 
 
 @pytest.fixture(scope="session")
-async def engine_runtime(postgres: EmbeddedPostgres, valkey: EmbeddedValkey, template_url: str) -> AsyncIterator[Runtime]:
+async def shared_engine(postgres: EmbeddedPostgres, valkey: EmbeddedValkey, template_url: str) -> AsyncIterator[Engine]:
     """One runtime and database for all tests of the engine: anew for each of so many, they would take most of the time."""
     nowhere = "http://127.0.0.1:1"
     url = await servers.clone(postgres)
     settings = make_settings(url, valkey.url, public_url=nowhere, sandbox_url=nowhere, log_level="critical")
+    admin = await asyncpg.connect(url.replace("bots@", "postgres@", 1))
     async with open_runtime(settings, pool_size=8) as runtime:
-        yield runtime
+        yield Engine(runtime, admin)
+    await admin.close()
 
 
 @pytest.fixture
-async def engine(engine_runtime: Runtime, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Engine:
+async def engine(shared_engine: Engine, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """The engine without any rows or queues; nothing runs yet."""
     monkeypatch.setattr(worker, "POP_SECONDS", 0.1)
-    engine = Engine(engine_runtime)
-    await engine.sql("delete from account")
-    await engine.sql("delete from worker")
-    return engine
+    await shared_engine.empty()
+    return shared_engine

@@ -11,12 +11,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+import structlog
 import uvicorn
+from argon2 import PasswordHasher
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import SecretStr
 from starlette.types import ASGIApp
 
+from db.embedded.postgres import EmbeddedPostgres
+from db.embedded.valkey import EmbeddedValkey
 from db.models.jobs import Lane
 from db.models.tenancy import Account, User
 from domain.runtime import WEBHOOK_PATH, Runtime, open_runtime
@@ -29,10 +33,14 @@ from domain.vendors.sandbox.options import Options
 from graph.app import create_app
 from jobs import clock, handlers, worker
 from jobs.worker import LaneWorker
+from tests import servers
 from tests.factories.client import Client
 
 PASSWORD = "correct horse battery staple"
 WEBHOOK_KEY = Ed25519PrivateKey.generate()
+
+# Hashing a password takes a tenth of a second by design. The hundreds of accounts that tests make are not about that.
+accounts.HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @dataclass(frozen=True)
@@ -168,12 +176,9 @@ def more_settings() -> dict[str, Any]:
     return {}
 
 
-@pytest.fixture
-async def house(
-    database_url: str, redis_url: str, more_settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[House]:
+@asynccontextmanager
+async def open_house(database_url: str, redis_url: str, **more_settings: Any) -> AsyncIterator[House]:
     """Web and sandbox, running; no workers yet."""
-    monkeypatch.setattr(worker, "POP_SECONDS", 0.1)
     handlers.load()
     web, vendor = _listener(), _listener()
     public_url = f"http://127.0.0.1:{web.getsockname()[1]}"
@@ -185,13 +190,35 @@ async def house(
         webhook_seed=WEBHOOK_KEY.private_bytes_raw(),
         webhook_url=f"{public_url}{WEBHOOK_PATH}",
     )
-    sandbox = build(options)
+    sandbox, app = build(options), create_app(settings)
     async with AsyncExitStack() as stack:
+        # A logger that is cached now would be deaf to `capture_logs` in every later test.
+        structlog.configure(cache_logger_on_first_use=False)
+        stack.callback(structlog.reset_defaults)
         await stack.enter_async_context(_listening(sandbox, vendor))
-        await stack.enter_async_context(_listening(create_app(settings), web))
+        await stack.enter_async_context(_listening(app, web))
         runtime = await stack.enter_async_context(open_runtime(settings, pool_size=5))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=public_url, timeout=20))
         yield House(settings, runtime, http, sandbox_url, sandbox.state.gohighlevel)
+
+
+@pytest.fixture
+async def house(
+    database_url: str, redis_url: str, more_settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[House]:
+    """A house of this test's own."""
+    monkeypatch.setattr(worker, "POP_SECONDS", 0.1)
+    async with open_house(database_url, redis_url, **more_settings) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+async def shared_house(postgres: EmbeddedPostgres, template_url: str, valkey: EmbeddedValkey) -> AsyncIterator[House]:
+    """A house for all tests of a module, each with an account of its own. None of them breaks what the others use."""
+    database_url = await servers.clone(postgres)
+    async with open_house(database_url, valkey.url) as opened:
+        yield opened
+    await servers.drop(postgres, database_url)
 
 
 @pytest.fixture

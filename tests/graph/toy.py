@@ -124,6 +124,7 @@ class ToyContext:
         self.request_id = f"request-of-{user}"
         self.may_introspect = may_introspect
         self.expires_at = expires_at
+        self.revocation = asyncio.Event()
         self.live: Any = None
         self.loaded: dict[str, str] = {}
         world.opened += 1
@@ -131,6 +132,9 @@ class ToyContext:
     @property
     def scope(self) -> Hashable:
         return self.user
+
+    async def revoked(self) -> None:
+        await self.revocation.wait()
 
     def for_feed(self) -> "ToyContext":
         return ToyContext(self.world, user=self.user)

@@ -169,9 +169,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_connection_account_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_connection")),
         sa.UniqueConstraint("account_id", "company_id", name=op.f("uq_connection_account_id_company_id")),
-        sa.UniqueConstraint("account_id", "id", name=op.f("uq_connection_account_id_id")),
     )
     op.create_index(op.f("ix_connection_company_id"), "connection", ["company_id"], unique=False)
+    op.create_index("uq_connection_account_id_id", "connection", ["account_id", "id"], unique=True)
     op.create_table(
         "data_key",
         sa.Column("account_id", sa.Uuid(), nullable=False),
@@ -233,9 +233,9 @@ def upgrade() -> None:
         sa.Column("account_id", sa.Uuid(), nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_user_account_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_user")),
-        sa.UniqueConstraint("account_id", "id", name=op.f("uq_user_account_id_id")),
         sa.UniqueConstraint("email", name=op.f("uq_user_email")),
     )
+    op.create_index("uq_user_account_id_id", "user", ["account_id", "id"], unique=True)
     op.create_table(
         "authorization",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -332,9 +332,9 @@ def upgrade() -> None:
         sa.UniqueConstraint(
             "account_id", "connection_id", "external_id", name=op.f("uq_location_account_id_connection_id_external_id")
         ),
-        sa.UniqueConstraint("account_id", "id", name=op.f("uq_location_account_id_id")),
     )
     op.create_index(op.f("ix_location_external_id"), "location", ["external_id"], unique=False)
+    op.create_index("uq_location_account_id_id", "location", ["account_id", "id"], unique=True)
     op.create_table(
         "session",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -355,10 +355,10 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_session_account_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_session")),
-        sa.UniqueConstraint("account_id", "id", name=op.f("uq_session_account_id_id")),
         sa.UniqueConstraint("refresh_hash", name=op.f("uq_session_refresh_hash")),
     )
     op.create_index(op.f("ix_session_user_id"), "session", ["user_id"], unique=False)
+    op.create_index("uq_session_account_id_id", "session", ["account_id", "id"], unique=True)
     op.create_table(
         "contact",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -415,7 +415,12 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_contact_account_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_contact")),
-        sa.UniqueConstraint("account_id", "id", name=op.f("uq_contact_account_id_id")),
+    )
+    op.create_index(
+        "ix_contact_all_newest",
+        "contact",
+        ["account_id", sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
+        unique=False,
     )
     op.create_index("ix_contact_email", "contact", ["account_id", "location_id", "email"], unique=False)
     op.create_index("ix_contact_name", "contact", ["account_id", "location_id", "display_name", "id"], unique=False)
@@ -433,6 +438,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("sync_state IN ('local', 'pending')"),
     )
     op.create_index("ix_contact_phone", "contact", ["account_id", "location_id", "phone"], unique=False)
+    op.create_index("uq_contact_account_id_id", "contact", ["account_id", "id"], unique=True)
     op.create_table(
         "custom_field",
         sa.Column("location_id", sa.Uuid(), nullable=False),
@@ -543,7 +549,6 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_job_account_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
-        sa.UniqueConstraint("account_id", "id", name=op.f("uq_job_account_id_id")),
     )
     op.create_index(
         "ix_job_created",
@@ -604,19 +609,20 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("state NOT IN ('cancelled', 'failed', 'partial', 'skipped', 'succeeded')"),
     )
+    op.create_index("uq_job_account_id_id", "job", ["account_id", "id"], unique=True)
     op.create_table(
         "spent_refresh_token",
         sa.Column("refresh_hash", postgresql.BYTEA(), nullable=False),
         sa.Column("session_id", sa.Uuid(), nullable=False),
         sa.Column("account_id", sa.Uuid(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["account_id"], ["account.id"], name=op.f("fk_spent_refresh_token_account_id"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(
             ["account_id", "session_id"],
             ["session.account_id", "session.id"],
             name=op.f("fk_spent_refresh_token_account_id_session_id"),
             ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["account.id"], name=op.f("fk_spent_refresh_token_account_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("refresh_hash", name=op.f("pk_spent_refresh_token")),
     )
@@ -649,12 +655,13 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_contact_ref_account_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("location_id", "external_id", name=op.f("pk_contact_ref")),
     )
-    op.create_index(op.f("ix_contact_ref_account_id_contact_id"), "contact_ref", ["account_id", "contact_id"], unique=False)
+    op.create_index(op.f("ix_contact_ref_contact_id"), "contact_ref", ["contact_id"], unique=False)
     op.create_index(
-        op.f("ix_contact_ref_account_id_location_id_seen_run"),
+        "uq_contact_ref_primary",
         "contact_ref",
-        ["account_id", "location_id", "seen_run"],
-        unique=False,
+        ["contact_id"],
+        unique=True,
+        postgresql_where=sa.text("is_primary AND missing_since IS NULL"),
     )
     op.create_table(
         "job_attempt",
@@ -826,9 +833,9 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_sync_run_account_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sync_run")),
-        sa.UniqueConstraint("account_id", "id", name=op.f("uq_sync_run_account_id_id")),
         sa.UniqueConstraint("job_id", name=op.f("uq_sync_run_job_id")),
     )
     op.create_index(
         op.f("ix_sync_run_account_id_location_id_id"), "sync_run", ["account_id", "location_id", "id"], unique=False
     )
+    op.create_index("uq_sync_run_account_id_id", "sync_run", ["account_id", "id"], unique=True)

@@ -32,7 +32,7 @@ class Connection(AccountOwned, Base):
     """An agency (GoHighLevel company) that the account has authorised. Tokens are sealed with the account's data key."""
 
     __tablename__ = "connection"
-    __table_args__ = (owned_key(), sa.UniqueConstraint("account_id", "company_id"), sa.Index(None, "company_id"))
+    __table_args__ = (owned_key("connection"), sa.UniqueConstraint("account_id", "company_id"), sa.Index(None, "company_id"))
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     company_id: Mapped[str]
@@ -86,7 +86,7 @@ class Location(AccountOwned, Base):
 
     __tablename__ = "location"
     __table_args__ = (
-        owned_key(),
+        owned_key("location"),
         owned_by("connection_id", "connection"),
         sa.UniqueConstraint("account_id", "connection_id", "external_id"),
         sa.Index(None, "external_id"),

@@ -35,8 +35,9 @@ class Contact(AccountOwned, Base):
 
     __tablename__ = "contact"
     __table_args__ = (
-        owned_key(),
+        owned_key("contact"),
         owned_by("location_id", "location"),
+        sa.Index("ix_contact_all_newest", "account_id", sa.text("created_at DESC"), sa.text("id DESC")),
         sa.Index("ix_contact_newest", "account_id", "location_id", sa.text("created_at DESC"), sa.text("id DESC")),
         sa.Index("ix_contact_name", "account_id", "location_id", "display_name", "id"),
         sa.Index("ix_contact_email", "account_id", "location_id", "email"),
@@ -91,8 +92,13 @@ class ContactRef(AccountOwned, Base):
     __table_args__ = (
         owned_by("contact_id", "contact"),
         owned_by("location_id", "location"),
-        sa.Index(None, "account_id", "contact_id"),
-        sa.Index(None, "account_id", "location_id", "seen_run"),
+        sa.Index(None, "contact_id"),
+        sa.Index(
+            "uq_contact_ref_primary",
+            "contact_id",
+            unique=True,
+            postgresql_where=sa.text("is_primary AND missing_since IS NULL"),
+        ),
     )
 
     location_id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -31,7 +31,7 @@ class SyncRun(AccountOwned, Base):
 
     __tablename__ = "sync_run"
     __table_args__ = (
-        owned_key(),
+        owned_key("sync_run"),
         owned_by("location_id", "location"),
         owned_by("job_id", "job"),
         sa.UniqueConstraint("job_id"),

@@ -1,8 +1,9 @@
 """GoHighLevel as this deployment reaches it: its marketplace app, and tokens that are kept alive by themselves."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -59,6 +60,12 @@ class GhlApp:
     vault: Vault
     open_unit: OpenUnit
     redirect_uri: str
+    turns: dict[UUID, asyncio.Lock] = field(default_factory=dict)
+    renewals: set[asyncio.Task[str]] = field(default_factory=set)
+
+    async def settle(self) -> None:
+        """Wait for refreshes that are under way; what they spent must not be lost."""
+        await asyncio.gather(*self.renewals, return_exceptions=True)
 
     def agency(self, account_id: UUID, connection: Connection) -> GoHighLevel:
         """A client with the agency's own token, for what concerns the agency."""
@@ -93,6 +100,15 @@ class AgencyTokens:
             token = await self._stored(unit, rejected=rejected, lock=False)
         if token is not None:
             return token
+        # In turn within this process, so that waiters hold no database connection; and in a task of its own, so that whoever
+        # asked may go away without the successor of the spent refresh token being lost.
+        async with self.app.turns.setdefault(self.connection_id, asyncio.Lock()):
+            task = asyncio.create_task(self._renew(actor, rejected))
+            self.app.renewals.add(task)
+            task.add_done_callback(self.app.renewals.discard)
+            return await asyncio.shield(task)
+
+    async def _renew(self, actor: Actor, rejected: str | None) -> str:
         refused: GrantRefused | AccountSuspended | None = None
         async with self.app.open_unit(actor) as unit:
             token = await self._stored(unit, rejected=rejected, lock=True)
@@ -165,7 +181,9 @@ class LocationTokens:
         async with self.app.open_unit(actor) as unit:
             sealed = await self.app.vault.seal(unit, grant.access_token, purpose="location.access")
             values = {"access_token": sealed, "access_expires_at": grant.expires_at}
-            await unit.session.execute(sa.update(Location).where(Location.id == location.id).values(values))
+            connected = sa.select(Connection.id).where(Connection.status == ConnectionStatus.ACTIVE)
+            mine = sa.update(Location).where(Location.id == location.id, Location.connection_id.in_(connected))
+            await unit.session.execute(mine.values(values).execution_options(synchronize_session=False))
         return grant.access_token
 
     async def _exchange(self, agency: AgencyTokens, connection: Connection, location: Location) -> TokenGrant:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
+import structlog
 
 from db.models.crm.connections import Authorization, AuthorizationOutcome, Connection
 from db.session import Database
@@ -16,10 +17,13 @@ from domain import actor as actors
 from domain.actor import Actor, Scope
 from domain.crm.connections import directory
 from domain.crm.connections.app import GhlApp, store_grant, waits_for
-from domain.errors import Conflict, Forbidden, Invalid, NotFound, VendorDown, VendorRefused
+from domain.errors import Conflict, Forbidden, Invalid, NotFound, VendorBusy, VendorDown, VendorFailed
 from domain.jobs import commands as jobs
 from domain.unit import Unit
+from domain.vendors.gohighlevel.answers import AccountSuspended
 from domain.vendors.gohighlevel.oauth import SCOPES, TokenGrant
+
+log = structlog.get_logger(__name__)
 
 LIFETIME = timedelta(minutes=10)
 _TRIES = (0.3, 1.0)  # seconds between tries of the code exchange
@@ -53,15 +57,20 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The connected agency; `is_update` when it was connected before, `location_count` sub-accounts found."""
+    """The connected agency; `is_update` when it was connected before.
+
+    `location_count` is how many sub-accounts it has, None where they could not be listed.
+    """
 
     connection: Connection
     is_update: bool
-    location_count: int
+    location_count: int | None
 
     @property
     def notice(self) -> str | None:
         """What the user should know."""
+        if self.location_count is None:
+            return "It is connected, but its sub-accounts could not be listed; refresh the list in a moment."
         if self.location_count == 0:
             return "This agency has no sub-accounts yet. It is connected; refresh the list when there are some."
         return None
@@ -102,19 +111,38 @@ async def complete(
         begun = await _claim(unit, state, actor)
     try:
         grant = await _exchange(app, begun, code=code, error=error)
-        found = await directory.read(app, grant)
-    except VendorDown:
+    except (VendorDown, VendorBusy):
         await _finish(app, system, begun, AuthorizationOutcome.PENDING, "GoHighLevel could not be reached; try again.")
         raise
     except AuthorizationDenied as denied:
         await _finish(app, system, begun, AuthorizationOutcome.DENIED, denied.message)
         raise
-    except (AuthorizationExpired, VendorRefused, Invalid) as failed:
+    except (AuthorizationExpired, VendorFailed, Invalid) as failed:
         expired = isinstance(failed, AuthorizationExpired)
         outcome = AuthorizationOutcome.EXPIRED if expired else AuthorizationOutcome.FAILED
         await _finish(app, system, begun, outcome, failed.message)
         raise
-    return await _connect(app, system, begun, grant, found)
+    # The code is spent: from here on nothing may lose the grant. The list of sub-accounts can be fetched again at any time.
+    found = await _read_directory(app, grant)
+    try:
+        return await _connect(app, system, begun, grant, found)
+    except Conflict as conflict:
+        await _finish(app, system, begun, AuthorizationOutcome.FAILED, conflict.message)
+        raise
+
+
+async def _read_directory(app: GhlApp, grant: TokenGrant) -> directory.Found | None:
+    for pause in (*_TRIES, None):
+        try:
+            return await directory.read(app, grant)
+        except AccountSuspended:
+            return None
+        except VendorFailed as error:
+            log.warning("connection.directory_unread", error=error.message)
+            if pause is None:
+                return None
+            await asyncio.sleep(pause)
+    return None
 
 
 async def _account_of(database: Database, state: str) -> UUID:
@@ -129,7 +157,7 @@ async def _account_of(database: Database, state: str) -> UUID:
 async def _claim(unit: Unit, state: str, actor: Actor | None) -> Authorization:
     """Mark it as being finished, so that a callback that comes twice spends the code once."""
     mine = sa.update(Authorization).where(Authorization.state_hash == _digest(state))
-    stale = Authorization.claimed_at < sa.func.now() - timedelta(minutes=1)
+    stale = Authorization.claimed_at < sa.func.now() - timedelta(minutes=5)
     free = sa.and_(Authorization.outcome == AuthorizationOutcome.PENDING, sa.or_(Authorization.claimed_at.is_(None), stale))
     claimed = mine.where(free).values(claimed_at=sa.func.now()).returning(Authorization)
     begun = (await unit.session.scalars(claimed)).one_or_none()
@@ -161,28 +189,34 @@ async def _exchange(app: GhlApp, begun: Authorization, *, code: str | None, erro
     return await app.oauth.exchange_code(code=code, redirect_uri=app.redirect_uri)
 
 
-async def _connect(app: GhlApp, actor: Actor, begun: Authorization, grant: TokenGrant, found: directory.Found) -> Completed:
+async def _connect(
+    app: GhlApp, actor: Actor, begun: Authorization, grant: TokenGrant, found: directory.Found | None
+) -> Completed:
     async with app.open_unit(actor) as unit:
         query = sa.select(Connection).where(Connection.company_id == grant.company_id).with_for_update()
         connection = (await unit.session.scalars(query)).one_or_none()
         is_update = connection is not None
+        if connection is not None and connection.user_type == "Company" and grant.user_type == "Location":
+            raise Conflict("This agency is connected as a whole; a single sub-account of it need not be connected.")
         if connection is None:
             connection = Connection(
                 account_id=unit.account_id,
                 company_id=grant.company_id,
-                name=found.name,
+                name=grant.company_id,
                 user_type=grant.user_type,
                 scopes=[],
                 version=0,
             )
             unit.session.add(connection)
-        connection.name = found.name
+        if found is not None:
+            connection.name = found.name
         connection.connected_by = begun.user_id
         connection.connected_at = sa.func.now()
         connection.disconnected_at = None
         await store_grant(app.vault, unit, connection, grant)
         await unit.session.flush()
-        await directory.store(unit, connection, found)
+        if found is not None:
+            await directory.store(unit, connection, found, is_whole=grant.location_id is None)
         await jobs.wake(unit, waiting_for=waits_for(connection.id))
         outcome = AuthorizationOutcome.UPDATED if is_update else AuthorizationOutcome.CONNECTED
         await _record(unit, begun, outcome, message=None, connection_id=connection.id)
@@ -195,7 +229,7 @@ async def _connect(app: GhlApp, actor: Actor, begun: Authorization, grant: Token
         )
         await unit.session.flush()
         await unit.session.refresh(connection)
-    return Completed(connection, is_update, len(found.locations))
+    return Completed(connection, is_update, None if found is None else len(found.locations))
 
 
 async def _finish(app: GhlApp, actor: Actor, begun: Authorization, outcome: AuthorizationOutcome, message: str) -> None:
@@ -216,7 +250,8 @@ async def _record(
         "claimed_at": sa.func.now() if over else None,
         "finished_at": sa.func.now() if over else None,
     }
-    await unit.session.execute(sa.update(Authorization).where(Authorization.id == begun.id).values(values))
+    mine = sa.update(Authorization).where(Authorization.id == begun.id, Authorization.outcome == AuthorizationOutcome.PENDING)
+    await unit.session.execute(mine.values(values).execution_options(synchronize_session=False))
 
 
 def _digest(state: str) -> bytes:

@@ -1,7 +1,8 @@
 """What is done with connected agencies and their locations."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from db.models.jobs import TERMINAL, Job, JobState
 from domain import actor as actors
 from domain.actor import Actor, Scope
 from domain.crm.connections import directory
-from domain.crm.connections.app import GhlApp, LocationNotFound
+from domain.crm.connections.app import GhlApp, LocationNotFound, ReauthorizationRequired
 from domain.errors import Conflict, NotFound, VendorFailed, VendorUnauthorized
 from domain.jobs import commands as jobs
 from domain.jobs.lifecycle import Transition, transition
@@ -45,6 +46,7 @@ async def test(app: GhlApp, actor: Actor, *, connection_id: UUID) -> Connection:
         if connection.status is ConnectionStatus.DISCONNECTED:
             raise Conflict("This agency is disconnected; connect it again first.")
         sample = (await unit.session.scalars(_sample_location(connection_id))).one_or_none()
+        seen = connection.version
     started = time.perf_counter()
     failures, status = await _probe(app, actor, connection, sample)
     async with app.open_unit(actor) as unit:
@@ -52,7 +54,7 @@ async def test(app: GhlApp, actor: Actor, *, connection_id: UUID) -> Connection:
         connection.tested_at = sa.func.now()
         connection.test_latency_ms = round((time.perf_counter() - started) * 1000)
         connection.test_failures = failures
-        if status is not None and connection.status is not ConnectionStatus.DISCONNECTED:
+        if status is not None and connection.version == seen:  # else somebody knows better by now
             connection.status = status
         connection.version += 1
         unit.changed("connection", connection.id)
@@ -71,6 +73,7 @@ async def refresh_locations(app: GhlApp, actor: Actor, *, connection_id: UUID) -
         async with app.open_unit(actor) as unit:
             connection = await get(unit, connection_id, lock=True)
             connection.name = found.name
+            connection.version += 1
             await directory.store(unit, connection, found)
             unit.changed("connection", connection.id)
     return connection
@@ -93,8 +96,8 @@ async def disconnect(unit: Unit, *, connection_id: UUID) -> Connection:
     forget = sa.update(Location).where(Location.connection_id == connection.id).values(access_token=None)
     await unit.session.execute(forget.execution_options(synchronize_session=False))
     live = sa.select(Job.id).where(Job.location_id.in_(locations), Job.state.not_in(TERMINAL))
-    for job_id in (await unit.session.scalars(live)).all():
-        await jobs.cancel(unit, job_id=job_id)
+    for job_id in (await unit.session.scalars(live.order_by(Job.id))).all():
+        await jobs.cancel_if_alive(unit, job_id=job_id)
     unit.audit("connection.disconnect", subject_type="connection", subject_id=connection.id, company=connection.company_id)
     unit.changed("connection", connection.id)
     await unit.session.flush()
@@ -206,8 +209,19 @@ async def wake_reauthorized(session: AsyncSession) -> list[Job]:
         .with_for_update(of=Job, skip_locked=True)
     )
     ids = (await session.scalars(query)).all()
-    values = {"waiting_for": None, "run_at": sa.func.now()}
-    return list(await transition(session, Transition(ids, frozenset({JobState.WAITING}), JobState.READY, values=values)))
+    return list(await transition(session, Transition(ids, frozenset({JobState.WAITING}), JobState.READY, values=jobs.WOKEN)))
+
+
+@asynccontextmanager
+async def reauthorizing(app: GhlApp, *, account_id: UUID, connection_id: UUID) -> AsyncIterator[None]:
+    """Turn the vendor's final 401 into ReauthorizationRequired, for which a job can wait, and keep it on the connection."""
+    try:
+        yield
+    except ReauthorizationRequired:
+        raise
+    except VendorUnauthorized as error:
+        await require_reauthorization(app, account_id=account_id, connection_id=connection_id)
+        raise ReauthorizationRequired(error.message, connection_id=connection_id) from error
 
 
 async def require_reauthorization(app: GhlApp, *, account_id: UUID, connection_id: UUID) -> None:

@@ -60,12 +60,13 @@ async def list_locations(client: GoHighLevel, company_id: str) -> Found:
     return Found(name, locations)
 
 
-async def store(unit: Unit, connection: Connection, found: Found) -> None:
-    """Make the stored list like `found`: new ones are available, those no longer listed are removed, settings stay."""
+async def store(unit: Unit, connection: Connection, found: Found, *, is_whole: bool = True) -> None:
+    """Make the stored list like `found`: new ones are available, settings stay; of a whole list, what is missing is removed."""
     listed = {location["id"]: location for location in found.locations if location.get("id")}
     stored = sa.update(Location).where(Location.connection_id == connection.id)
-    gone = stored.where(Location.external_id.not_in(listed)).values(status=LocationStatus.REMOVED)
-    await unit.session.execute(gone.execution_options(synchronize_session=False))
+    if is_whole:
+        gone = stored.where(Location.external_id.not_in(listed)).values(status=LocationStatus.REMOVED)
+        await unit.session.execute(gone.execution_options(synchronize_session=False))
     if not listed:
         return
     row = insert(Location)

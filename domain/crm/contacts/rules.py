@@ -5,12 +5,13 @@ are in lower case, telephone numbers E.164, birthdays ISO dates, tags trimmed lo
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import email_validator
+import orjson
 import phonenumbers
 
 from db.models.crm.syncs import ConflictPolicy
@@ -33,15 +34,20 @@ _TEXTS = {
     "assignedTo": "assigned_to",
 }
 _READ_TEXTS = (*_TEXTS.items(), ("address", "street"))  # the search's name of it
-_WIRE_NAMES = {ours: theirs for theirs, ours in _TEXTS.items()}
+_WIRE_NAMES = {**{ours: theirs for theirs, ours in _TEXTS.items()}, "birthday": "dateOfBirth"}
+# The vendor's schema allows no null in these; an empty text empties them.
+_EMPTIED_BY_TEXT = frozenset({"postal_code", "country"})
 SCALARS = (*_TEXTS.values(), "email", "phone", "birthday", "do_not_disturb")
 FIELDS = (*SCALARS, "tags", "custom_fields")
 # What the vendor sets or refuses to have set; read, never written back.
 _READ_ONLY = frozenset({"origin", "assigned_to", "do_not_disturb"})
+_WRITTEN = tuple(name for name in (*SCALARS, "tags") if name not in _READ_ONLY)
+_CUSTOM = "custom_fields."
 
 MAX_TEXT = 500
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+UNKNOWN_MOMENT = _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PLAIN_EMAIL = re.compile(r"[a-z0-9][a-z0-9._%+-]{0,62}[a-z0-9_]@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _E164 = re.compile(r"\+[1-9][0-9]{7,14}")
 _DATE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[T ].*)?")
 
@@ -67,19 +73,23 @@ class Unusable(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The data to keep, the fields on which both sides had changed, and whether either side lacks something of it."""
+    """The data to keep, the fields on which both sides had changed, and whether ours lacks something of it."""
 
     data: Data
     conflicts: tuple[str, ...]
     differs_from_local: bool
-    differs_from_remote: bool
 
 
-def from_wire(wire: Mapping[str, Any]) -> Incoming:
-    """Read a vendor's row. Raises Unusable for one that is damaged, rather than keep half of it."""
+def from_wire(wire: Mapping[str, Any], *, check_nul: bool = True) -> Incoming:
+    """Read a vendor's row. Raises Unusable for one that is damaged, rather than keep half of it.
+
+    `check_nul` False: the caller knows that the row holds no NUL character, which PostgreSQL cannot keep.
+    """
     external_id = wire.get("id")
-    if not isinstance(external_id, str) or not external_id:
-        raise Unusable("?", "id", "The row has no id.")
+    if not isinstance(external_id, str) or not _ID.fullmatch(external_id):
+        raise Unusable("?", "id", "The row has no id that could be one of the vendor's.")
+    if check_nul and b"\\u0000" in orjson.dumps(wire):
+        raise Unusable(external_id, "id", "The row holds a character that text cannot have.")
     data: Data = {ours: _text(external_id, theirs, wire[theirs]) for theirs, ours in _READ_TEXTS if wire.get(theirs)}
     if email := wire.get("email"):
         data["email"] = read_email(external_id, email)
@@ -96,19 +106,53 @@ def from_wire(wire: Mapping[str, Any]) -> Incoming:
     return Incoming(external_id, data, _moment(wire.get("dateUpdated") or wire.get("dateAdded")))
 
 
-def to_wire(data: Data) -> dict[str, Any]:
-    """The vendor's body for writing `data`. Only what is known is sent, so that nothing there is blanked by accident."""
-    wire: dict[str, Any] = {
-        theirs: data[ours] for ours, theirs in _WIRE_NAMES.items() if data.get(ours) and ours not in _READ_ONLY
-    }
-    wire |= {name: data[name] for name in ("email", "phone") if data.get(name)}
-    if data.get("birthday"):
-        wire["dateOfBirth"] = data["birthday"]
-    if data.get("tags"):
-        wire["tags"] = data["tags"]
-    if data.get("custom_fields"):
-        wire["customFields"] = [{"id": key, "field_value": value} for key, value in data["custom_fields"].items()]
+def to_wire(data: Data, fields: Iterable[str]) -> dict[str, Any]:
+    """The vendor's body for writing `fields` of `data`; what is empty is emptied there. Others are left alone."""
+    wire: dict[str, Any] = {}
+    for name in fields:
+        value = data.get(name)
+        if name == "tags":
+            wire["tags"] = value or []
+        elif name.startswith(_CUSTOM):
+            key = name.removeprefix(_CUSTOM)
+            wire.setdefault("customFields", []).append(
+                {"id": key, "field_value": (data.get("custom_fields") or {}).get(key, "")}
+            )
+        else:
+            wire[_WIRE_NAMES.get(name, name)] = value or ("" if name in _EMPTIED_BY_TEXT else None)
     return wire
+
+
+def changes(base: Data, data: Data) -> list[str]:
+    """The fields of `data` that the vendor, which has `base`, is to be told of; a custom field as `custom_fields.ID`."""
+    names = [name for name in _WRITTEN if (base.get(name) or None) != (data.get(name) or None)]
+    before, after = base.get("custom_fields") or {}, data.get("custom_fields") or {}
+    return names + [_CUSTOM + key for key in {**before, **after} if before.get(key) != after.get(key)]
+
+
+def delivered(base: Data, answer: Data, fields: Iterable[str]) -> Data:
+    """What both sides have in common after `fields` were written: of these what the vendor made of them, else as before."""
+    common = dict(base)
+    custom = dict(base.get("custom_fields") or {})
+    for name in fields:
+        if name.startswith(_CUSTOM):
+            key = name.removeprefix(_CUSTOM)
+            custom[key] = (answer.get("custom_fields") or {}).get(key)
+        else:
+            common[name] = answer.get(name)
+    common["custom_fields"] = {key: value for key, value in custom.items() if value is not None}
+    return {name: value for name, value in common.items() if value}
+
+
+def untaken(*, local: Data, remote: Data, merged: Data) -> Data:
+    """The common ancestor after a merge that was not written here: where the vendor's value won it is ours, so that it is
+    neither sent back nor forgotten; where ours won it is the vendor's, so that ours is sent.
+    """
+    base = {name: remote.get(name) if _equal(merged, local, name) else local.get(name) for name in (*SCALARS, "tags")}
+    ours, theirs, kept = (side.get("custom_fields") or {} for side in (local, remote, merged))
+    custom = {key: theirs.get(key) if kept.get(key) == ours.get(key) else ours.get(key) for key in {**ours, **theirs}}
+    base["custom_fields"] = {key: value for key, value in custom.items() if value is not None}
+    return {name: value for name, value in base.items() if value}
 
 
 def display_name(data: Mapping[str, Any]) -> str:
@@ -117,17 +161,15 @@ def display_name(data: Mapping[str, Any]) -> str:
     return name or data.get("company") or data.get("email") or data.get("phone") or "Unnamed contact"
 
 
-def merge(
-    *, base: Data | None, local: Data, remote: Data, policy: ConflictPolicy, local_at: datetime, remote_at: datetime
-) -> Merged:
+def merge(*, base: Data, local: Data, remote: Data, policy: ConflictPolicy, local_at: datetime, remote_at: datetime) -> Merged:
     """Three-way merge: a field that one side changed since `base` takes that side's value; on a field that both changed
-    differently the policy decides. Without a base, what is empty on one side is taken from the other.
+    differently the policy decides. With an empty base, what is empty on one side is taken from the other.
     """
     local_wins = policy is ConflictPolicy.BB_WINS or (policy is ConflictPolicy.MOST_RECENT_WINS and local_at > remote_at)
     conflicts: list[str] = []
     kept: Data = {}
     for name in SCALARS:
-        value, clash = _choose((base or {}).get(name), local.get(name), remote.get(name), base is None, local_wins)
+        value, clash = _choose(base.get(name), local.get(name), remote.get(name), local_wins)
         if clash:
             conflicts.append(name)
         if value:
@@ -136,7 +178,7 @@ def merge(
         kept["tags"] = tags
     if fields := _merge_custom_fields(base, local, remote, local_wins=local_wins, conflicts=conflicts):
         kept["custom_fields"] = fields
-    return Merged(kept, tuple(conflicts), not same(kept, local), not same(writable(kept), writable(remote)))
+    return Merged(kept, tuple(conflicts), not same(kept, local))
 
 
 def fold(primary: Data, duplicate: Data) -> Data:
@@ -153,11 +195,6 @@ def fold(primary: Data, duplicate: Data) -> Data:
 def same(one: Data, other: Data) -> bool:
     """Whether both say the same; empty and absent are equal."""
     return one == other or all((one.get(name) or None) == (other.get(name) or None) for name in FIELDS)
-
-
-def writable(data: Data) -> Data:
-    """The part that can be written to the vendor."""
-    return {name: value for name, value in data.items() if name not in _READ_ONLY}
 
 
 def read_email(external_id: str, value: Any) -> str:
@@ -188,31 +225,33 @@ def read_phone(external_id: str, value: Any, *, region: str | None = None) -> st
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-def _choose(base: Any, local: Any, remote: Any, unrelated: bool, local_wins: bool) -> tuple[Any, bool]:
+def _equal(one: Data, other: Data, name: str) -> bool:
+    return (one.get(name) or None) == (other.get(name) or None)
+
+
+def _choose(base: Any, local: Any, remote: Any, local_wins: bool) -> tuple[Any, bool]:
     local, remote, base = local or None, remote or None, base or None
     if remote in (local, base):
         return local, False
     if local == base:
         return remote, False
-    if unrelated and (local is None or remote is None):
-        return (remote if local is None else local), False
     return (local if local_wins else remote), True
 
 
-def _merge_tags(base: Data | None, local: Data, remote: Data) -> list[str]:
-    before = set((base or {}).get("tags") or ())
+def _merge_tags(base: Data, local: Data, remote: Data) -> list[str]:
+    before = set(base.get("tags") or ())
     ours, theirs = set(local.get("tags") or ()), set(remote.get("tags") or ())
     return sorted((ours | theirs) - (before - ours) - (before - theirs))
 
 
-def _merge_custom_fields(base: Data | None, local: Data, remote: Data, *, local_wins: bool, conflicts: list[str]) -> Data:
-    before = (base or {}).get("custom_fields") or {}
+def _merge_custom_fields(base: Data, local: Data, remote: Data, *, local_wins: bool, conflicts: list[str]) -> Data:
+    before = base.get("custom_fields") or {}
     ours, theirs = local.get("custom_fields") or {}, remote.get("custom_fields") or {}
     if ours == theirs:
         return dict(ours)
     kept: Data = {}
     for key in {**theirs, **ours}:
-        value, clash = _choose(before.get(key), ours.get(key), theirs.get(key), base is None, local_wins)
+        value, clash = _choose(before.get(key), ours.get(key), theirs.get(key), local_wins)
         if clash:
             conflicts.append(f"custom_fields.{key}")
         if value is not None:
@@ -225,7 +264,7 @@ def _text(external_id: str, field: str, value: Any) -> str:
         raise Unusable(external_id, field, "Not a text.")
     if len(value) > MAX_TEXT:
         raise Unusable(external_id, field, f"Longer than {MAX_TEXT} characters.")
-    return value.strip().replace("\x00", "")
+    return value.strip()
 
 
 def _birthday(external_id: str, value: Any) -> str:
@@ -249,14 +288,17 @@ def _custom_fields(external_id: str, value: Any) -> Data:
     if not isinstance(value, list):
         raise Unusable(external_id, "customFields", "Not a list.")
     try:
-        return {field["id"]: field["value"] for field in value if field.get("value") not in (None, "", [])}
+        fields = {field["id"]: field["value"] for field in value if field.get("value") not in (None, "", [])}
     except (TypeError, KeyError, AttributeError):
         raise Unusable(external_id, "customFields", "Not a list of fields with id and value.") from None
+    if not all(isinstance(key, str) for key in fields):
+        raise Unusable(external_id, "customFields", "A field's id is not a text.")
+    return fields
 
 
 def _moment(value: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):  # OverflowError: in UTC it is no time at all
         return _EPOCH
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

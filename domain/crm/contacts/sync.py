@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+import orjson
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from db.base import new_id
 from db.models.crm.connections import Connection, ConnectionStatus, Location, LocationStatus
@@ -14,6 +16,7 @@ from db.models.jobs import Job, Lane, LogLevel
 from domain.actor import Scope
 from domain.crm.connections.app import GhlApp, LocationNotFound, ReauthorizationRequired
 from domain.crm.connections.commands import clean_tags
+from domain.crm.contacts import book as books
 from domain.crm.contacts import pages, rules
 from domain.crm.contacts.rules import Incoming, Unusable
 from domain.errors import Conflict
@@ -79,7 +82,12 @@ async def start(
     Raises Forbidden, LocationNotFound, Conflict, SyncAlreadyRunning, ReauthorizationRequired, KeyReused.
     """
     unit.require(Scope.CONTACTS_WRITE)
-    given = {"location": location_id, "direction": direction, "policy": policy, "tags": list(only_tags or ())}
+    given = {
+        "location": location_id,
+        "direction": direction,
+        "policy": policy,
+        "tags": None if only_tags is None else list(only_tags),
+    }
     replayed = await idempotency.replay(unit, key=idempotency_key, operation="startContactSync", given=given)
     if replayed is not None:
         return (await unit.session.scalars(sa.select(SyncRun).where(SyncRun.id == replayed))).one()
@@ -123,19 +131,19 @@ async def plan(unit: Unit, app: GhlApp, *, run_id: UUID) -> Plan:
 
 async def keep_custom_fields(unit: Unit, *, location_id: UUID, fields: Sequence[WireCustomField]) -> None:
     """Make the location's definitions of custom fields like the vendor's."""
+    by_id = {_plain(field["id"]): field for field in fields if field.get("id") and field.get("model", "contact") == "contact"}
     await unit.session.execute(sa.delete(CustomField).where(CustomField.location_id == location_id))
     rows = [
         {
             "account_id": unit.account_id,
             "location_id": location_id,
-            "external_id": field["id"],
-            "key": field.get("fieldKey") or field["id"],
-            "name": field.get("name") or field["id"],
-            "data_type": field.get("dataType") or "TEXT",
-            "options": [str(option) for option in field.get("picklistOptions") or ()],
+            "external_id": external_id,
+            "key": _plain(field.get("fieldKey") or external_id),
+            "name": _plain(field.get("name") or external_id),
+            "data_type": _plain(field.get("dataType") or "TEXT"),
+            "options": [_plain(option) for option in field.get("picklistOptions") or ()],
         }
-        for field in fields
-        if field.get("id") and field.get("model", "contact") == "contact"
+        for external_id, field in by_id.items()
     ]
     if rows:
         await unit.session.execute(sa.insert(CustomField), rows)
@@ -145,12 +153,13 @@ async def keep_page(job: Running[SyncContacts], unit: Unit, the: Plan, page: Con
     """Take a page in: skip and log what is unusable, merge the rest, count."""
     usable: list[Incoming] = []
     skipped: list[Unusable] = [
-        Unusable(external_id, "locationId", "GoHighLevel sent a contact of another sub-account; it was not kept.")
+        Unusable(_plain(external_id)[:64], "locationId", "GoHighLevel sent a contact of another sub-account; it was not kept.")
         for external_id in page.foreign
     ]
+    holds_nul = "\\u0000" in orjson.dumps(page.contacts).decode()
     for wire in page.contacts:
         try:
-            usable.append(rules.from_wire(wire))
+            usable.append(rules.from_wire(wire, check_nul=holds_nul))
         except Unusable as unusable:
             skipped.append(unusable)
     tally = await pages.take_in(
@@ -203,17 +212,35 @@ async def unseen(unit: Unit, *, the: Plan, after: str, limit: int) -> list[str]:
 
 
 async def mark_missing(unit: Unit, *, location_id: UUID, external_ids: Sequence[str]) -> int:
-    """Keep that contacts were deleted at the vendor; ours stay, marked, where no duplicate of theirs is left there."""
+    """Keep that contacts were deleted at the vendor; returns how many were not known as such.
+
+    Ours stay. Where a duplicate of theirs is left there, the newest one leads from now on; else ours is marked.
+    """
+    await books.lock(unit, location_id=location_id)
     gone = (
         sa.update(ContactRef)
         .where(ContactRef.location_id == location_id, ContactRef.external_id.in_(external_ids))
         .where(ContactRef.missing_since.is_(None))
-        .values(missing_since=sa.func.now())
+        .values(missing_since=sa.func.now(), is_primary=False)
         .returning(ContactRef.contact_id)
         .execution_options(synchronize_session=False)
     )
     contacts = set((await unit.session.scalars(gone)).all())
-    alive = sa.select(ContactRef.contact_id).where(ContactRef.contact_id.in_(contacts), ContactRef.missing_since.is_(None))
+    living = sa.and_(ContactRef.contact_id.in_(contacts), ContactRef.missing_since.is_(None))
+    led = sa.select(ContactRef.contact_id).where(living, ContactRef.is_primary)
+    newest = (
+        sa.select(ContactRef.external_id)
+        .where(living, ContactRef.location_id == location_id, ContactRef.contact_id.not_in(led))
+        .ext(distinct_on(ContactRef.contact_id))
+        .order_by(ContactRef.contact_id, ContactRef.remote_modified_at.desc().nulls_last())
+    )
+    await unit.session.execute(
+        sa.update(ContactRef)
+        .where(ContactRef.location_id == location_id, ContactRef.external_id.in_(newest))
+        .values(is_primary=True)
+        .execution_options(synchronize_session=False)
+    )
+    alive = sa.select(ContactRef.contact_id).where(living)
     await unit.session.execute(
         sa.update(Contact)
         .where(Contact.id.in_(contacts), Contact.id.not_in(alive))
@@ -254,3 +281,8 @@ async def ready_location(unit: Unit, location_id: UUID) -> Location:
     if connection.status is ConnectionStatus.SUSPENDED:
         raise Conflict("This agency is suspended at GoHighLevel.", field=("locationId",))
     return location
+
+
+def _plain(value: object) -> str:
+    """The vendor's value as a text that PostgreSQL can keep."""
+    return str(value).replace("\x00", "")

@@ -17,7 +17,7 @@ from domain.jobs import commands
 from domain.jobs.commands import NotCancellable, NotRetryable
 from domain.jobs.leases import Held, release
 from domain.jobs.lifecycle import AttemptEnd, Transition, transition
-from tests.factories.engine import Engine, Scripted
+from tests.factories.engine import Engine, Scripted, eventually
 
 
 async def cancel(engine: Engine, account_id: UUID, job_id: UUID) -> Job:
@@ -53,14 +53,17 @@ async def job_in(engine: Engine, account_id: UUID, state: JobState) -> Job:
         return await engine.job(job.id)
     await engine.capacity()
     (job,) = await engine.admit(account_id)
-    if state is JobState.ADMITTED:
-        return job
-    claimed = await engine.claim(job)
+    return job if state is JobState.ADMITTED else await begun_job_in(engine, job, state)
+
+
+async def begun_job_in(engine: Engine, admitted: Job, state: JobState) -> Job:
+    """The job after it has been claimed, in `state`."""
+    claimed = await engine.claim(admitted)
     assert claimed is not None
     if state is JobState.RUNNING:
         return claimed
     if state is JobState.CANCELLING:
-        return await cancel(engine, account_id, job.id)
+        return await cancel(engine, claimed.account_id, claimed.id)
     return await end(engine, claimed, state, AttemptOutcome.FAILED, delay=30 if state is JobState.BACKOFF else None)
 
 
@@ -143,10 +146,7 @@ async def test_cancel_while_the_worker_gives_the_job_back(engine: Engine, to: Jo
     async with engine.database.account(account_id) as session:
         await transition(session, Transition([running.id], frozenset({JobState.RUNNING}), to, fence=running.fence))
         cancelling = asyncio.create_task(cancel(engine, account_id, running.id))
-        blocked = "select 1 from pg_locks where not granted"
-        while not await engine.sql(blocked):  # noqa: ASYNC110 - a lock has no event for us
-            assert not cancelling.done()
-            await asyncio.sleep(0.002)
+        await eventually(lambda: engine.sql("select 1 from pg_locks where not granted"))
     assert (await cancelling).state is JobState.CANCELLED
 
 

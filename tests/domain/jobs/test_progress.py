@@ -2,6 +2,7 @@
 
 import math
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -76,7 +77,7 @@ def test_events_keep_their_distance_but_the_last_is_always_told(pauses: list[flo
             told.append((moment, number))
         progress = after
     assert told[-1][1] == len(pauses)
-    gaps = [(later - earlier).total_seconds() for (earlier, _), (later, _) in zip(told, told[1:-1], strict=False)]
+    gaps = [(later - earlier).total_seconds() for (earlier, _), (later, _) in pairwise(told[:-1])]
     assert all(gap >= MIN_SECONDS_BETWEEN_EVENTS for gap in gaps)
 
 

@@ -8,8 +8,8 @@ import pytest
 from db.models.jobs import AttemptOutcome, Job, JobState
 from domain import actor as actors
 from domain.jobs import commands, sweeps
-from domain.jobs.sweeps import Sweep
 from domain.jobs.lifecycle import Transition, transition
+from domain.jobs.sweeps import Sweep
 from tests.factories.engine import Engine
 
 HOUR = timedelta(hours=1)

@@ -122,4 +122,4 @@ async def test_the_limit_can_be_off() -> None:
         headers = sandbox.location_headers()
         answers = [await sandbox.call("GET", "/contacts/x", headers=headers) for _ in range(120)]
         assert {answer.status_code for answer in answers} == {400}
-        assert answers[-1].headers["x-ratelimit-remaining"] == "100"
+        assert "x-ratelimit-max" not in answers[-1].headers

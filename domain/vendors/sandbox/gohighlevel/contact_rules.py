@@ -12,7 +12,7 @@ _TEXT = dto.nullable(dto.text())
 FIELDS: dto.Shape = {
     **dto.each(_TEXT, "firstName", "lastName", "name", "phone", "address1", "city", "state", "postalCode", "website"),
     **dto.each(_TEXT, "timezone", "source", "country", "companyName", "assignedTo", "gender", "dateOfBirth"),
-    "email": dto.optional(dto.email),
+    "email": dto.optional(dto.nullable(dto.email)),
     "dnd": dto.optional(dto.boolean),
     "dndSettings": dto.optional(dto.an_object),
     "inboundDndSettings": dto.optional(dto.an_object),
