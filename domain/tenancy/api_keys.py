@@ -14,6 +14,7 @@ from domain.unit import Unit
 
 NEWEST = Order((ApiKey.id,), descending=True)
 _SHOWN = 12
+_MAX_NAME = 200
 
 
 async def create(unit: Unit, *, name: str, scopes: frozenset[Scope], expires_at: datetime | None) -> tuple[ApiKey, str]:
@@ -21,6 +22,8 @@ async def create(unit: Unit, *, name: str, scopes: frozenset[Scope], expires_at:
     unit.require(Scope.MEMBERS_WRITE)
     if not name.strip():
         raise Invalid("A name is needed, to tell keys apart.", field=("name",))
+    if len(name) > _MAX_NAME:
+        raise Invalid(f"A name has at most {_MAX_NAME} characters.", field=("name",))
     if not scopes:
         raise Invalid("A key needs at least one scope.", field=("scopes",))
     if expires_at is not None and expires_at <= datetime.now(UTC):

@@ -1,16 +1,19 @@
 """Connected GoHighLevel agencies and their sub-accounts."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import strawberry
 
 from db.models.crm import connections as models
+from db.models.crm.contacts import CustomField as CustomFieldRow
 from domain.crm.connections import authorizations, commands
 from domain.crm.connections.feeds import ConnectionFeed
 from domain.crm.contacts import queries
 from domain.errors import Invalid
+from domain.unit import Unit
 from domain.vendors.gohighlevel.oauth import SCOPES
 from graph import ids
 from graph.about import about, optional, resolved, shown, watched
@@ -22,6 +25,8 @@ from graph.user_errors import Payload, mutation
 
 if TYPE_CHECKING:
     from graph.crm.syncs import SyncRun
+
+_MAX_LOCATIONS = 100
 
 loads("ghlaccount", queries.connections_by_ids)
 loads("location", queries.locations_by_ids)
@@ -43,6 +48,23 @@ class GhlConnectionTest:
     failures: list[str] = about("A sentence for each thing that does not work; empty when all does.")
 
 
+async def fields_by_location(unit: Unit, location_ids: list[UUID]) -> Sequence[dict[str, CustomFieldRow]]:
+    """The definitions by external id, for each location."""
+    found: dict[UUID, dict[str, CustomFieldRow]] = {location_id: {} for location_id in location_ids}
+    for definition in await queries.custom_fields_of(unit, location_ids):
+        found[definition.location_id][definition.external_id] = definition
+    return [found[location_id] for location_id in location_ids]
+
+
+@strawberry.type(description="A field that a sub-account has defined itself.")
+class CustomField:
+    external_id: str = about("GoHighLevel's id; for CustomFieldInput and CustomFieldFilterInput.")
+    key: str = about("Its key, such as contact.favourite_colour.")
+    name: str = about("Its name for people.")
+    data_type: str = about("GoHighLevel's type, such as TEXT, DATE, MULTIPLE_OPTIONS.")
+    options: list[str] = about("What can be chosen, where the type has options.")
+
+
 @strawberry.type(description="A sub-account of an agency: GoHighLevel calls it a location.")
 class GhlLocation(Node):
     id: strawberry.ID = global_id("location")
@@ -62,6 +84,11 @@ class GhlLocation(Node):
     async def account(root: strawberry.Parent[models.Location], info: Info) -> Any:
         """Gathered for all locations of the answer."""
         return await info.context.loader(queries.connections_by_ids).load(root.connection_id)
+
+    @resolved("Its own fields by name, as of the last sync.", list[CustomField] | None)
+    async def custom_fields(root: strawberry.Parent[models.Location], info: Info) -> Any:
+        """Gathered for all locations of the answer."""
+        return list((await info.context.loader(fields_by_location).load(root.id)).values())
 
     @resolved(
         "Its syncs, newest first; the first one tells whether one is running.",
@@ -268,6 +295,8 @@ class GhlAccountsMutation:
     ) -> GhlLocationsPayload:
         if len(input.ids) > _MAX_LOCATIONS:
             raise Invalid(f"At most {_MAX_LOCATIONS} sub-accounts can be changed at once.", field=("ids",))
+        if not 1 <= len(input.ids) <= _MAX_LOCATIONS:
+            raise Invalid(f"Name 1 to {_MAX_LOCATIONS} sub-accounts.", field=("ids",))
         async with info.context.unit() as unit:
             locations = [
                 await commands.update_location(

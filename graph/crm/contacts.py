@@ -15,7 +15,7 @@ from domain.unit import Unit
 from graph import ids
 from graph.about import about, optional, resolved, shown
 from graph.context import Info
-from graph.crm.accounts import GhlLocation
+from graph.crm.accounts import GhlLocation, fields_by_location
 from graph.enums import ContactOrder, ContactSource, ContactSyncState
 from graph.node import Node, global_id, loads, stands_for
 from graph.paging import After, Before, Connection, First, Last, Listing, window
@@ -30,14 +30,6 @@ async def refs_by_contact(unit: Unit, contact_ids: list[UUID]) -> Sequence[list[
     for ref in await queries.refs_of(unit, contact_ids):
         found[ref.contact_id].append(ref)
     return [found[contact_id] for contact_id in contact_ids]
-
-
-async def fields_by_location(unit: Unit, location_ids: list[UUID]) -> Sequence[dict[str, models.CustomField]]:
-    """The definitions by external id, for each location."""
-    found: dict[UUID, dict[str, models.CustomField]] = {location_id: {} for location_id in location_ids}
-    for definition in await queries.custom_fields_of(unit, location_ids):
-        found[definition.location_id][definition.external_id] = definition
-    return [found[location_id] for location_id in location_ids]
 
 
 @strawberry.type(description="A contact's counterpart at GoHighLevel.")

@@ -198,9 +198,7 @@ async def test_redis_may_be_away_at_the_start(redis_url: str, valkey: EmbeddedVa
     await events.close()
 
 
-async def test_who_gives_up_while_redis_does_not_answer_leaves_nothing_behind(
-    events: Events, valkey: EmbeddedValkey
-) -> None:
+async def test_who_gives_up_while_redis_does_not_answer_leaves_nothing_behind(events: Events, valkey: EmbeddedValkey) -> None:
     async with events.listen(new_id()):  # the connection stands
         await valkey_pause(valkey)
         waiting = asyncio.create_task(_enter(events))

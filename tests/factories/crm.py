@@ -59,7 +59,8 @@ async def sync(client: Client, location_id: str, **options: Any) -> dict[str, An
     job = await start_sync(client, location_id, **options)
     ended = await client.until(job["id"])
     details = (await client.ask(RUN, id=job["id"]))["job"]
-    return ended | details
+    together: dict[str, Any] = ended | details
+    return together
 
 
 async def contacts(client: Client, **wanted: Any) -> list[dict[str, Any]]:

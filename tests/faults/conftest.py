@@ -168,6 +168,7 @@ def more_settings() -> dict[str, Any]:
 @pytest.fixture
 async def disturbed(house: House, owner: Client, tmp_path: Path) -> AsyncIterator[Disturbed]:
     """The sync, not yet asked for."""
+    await house.control("POST", "/limits", {"interval_seconds": 0.5})
     connection = await connect(owner, house)
     admin = await _connect(house)
     account_id = await admin.fetchval("select account_id from connection")

@@ -82,17 +82,6 @@ async def test_a_contact_follows_its_webhooks(shared_house: House, monkeypatch: 
         assert contact["syncState"] == "REMOTE_DELETED"
 
 
-async def test_an_uninstalled_app_must_be_authorised_again(house: House) -> None:
-    owner = await listening(house)
-    await house.control("POST", "/uninstall", {"company": COMPANY})
-    sent = event("UNINSTALL")
-    del sent["locationId"]
-    async with house.workers():
-        assert await applied(house, owner, sent) in {"SUCCEEDED", "WAITING"}
-    [agency] = (await owner.ask("{ ghlAccounts { nodes { status } } }"))["ghlAccounts"]["nodes"]
-    assert agency["status"] == "REAUTHORIZATION_REQUIRED"
-
-
 async def test_every_account_that_syncs_the_place_is_told(shared_house: House) -> None:
     one, other, stranger = await listening(shared_house), await listening(shared_house), await new_owner(shared_house)
     sent = event(id="x")
@@ -198,3 +187,14 @@ async def test_what_cannot_be_kept_is_asked_for_again(shared_house: House, monke
     assert (answer.status_code, answer.json()["code"]) == (429, "API-100")
     assert "away" not in answer.text
     assert (await send(shared_house, payload)).json() == {"received": True}
+
+
+async def test_an_uninstalled_app_must_be_authorised_again(house: House) -> None:
+    owner = await listening(house)
+    await house.control("POST", "/uninstall", {"company": COMPANY})
+    sent = event("UNINSTALL")
+    del sent["locationId"]
+    async with house.workers():
+        assert await applied(house, owner, sent) in {"SUCCEEDED", "WAITING"}
+    [agency] = (await owner.ask("{ ghlAccounts { nodes { status } } }"))["ghlAccounts"]["nodes"]
+    assert agency["status"] == "REAUTHORIZATION_REQUIRED"

@@ -15,7 +15,7 @@ from domain import actor as actors
 from domain.actor import Actor, Scope
 from domain.crm.connections import directory
 from domain.crm.connections.app import GhlApp, LocationNotFound, ReauthorizationRequired
-from domain.errors import Conflict, NotFound, VendorFailed, VendorUnauthorized
+from domain.errors import Conflict, Invalid, NotFound, VendorFailed, VendorUnauthorized
 from domain.jobs import commands as jobs
 from domain.jobs.lifecycle import Transition, transition
 from domain.tenancy.accounts import StaleVersion
@@ -23,6 +23,8 @@ from domain.unit import Unit
 from domain.vendors.gohighlevel.answers import AccountSuspended
 from domain.vendors.gohighlevel.client import GoHighLevel
 from domain.vendors.gohighlevel.oauth import SCOPES
+
+_MAX_TAG, _MAX_TAGS = 200, 100
 
 
 async def get(unit: Unit, connection_id: UUID, *, lock: bool = False) -> Connection:
@@ -152,7 +154,12 @@ async def update_location(
 
 def clean_tags(tags: Sequence[str]) -> list[str]:
     """Tags as GoHighLevel keeps them: trimmed, in lower case, each once."""
-    return sorted({tag.strip().lower() for tag in tags if tag.strip()})
+    cleaned = sorted({tag.strip().lower() for tag in tags if tag.strip()})
+    if tags and not cleaned:
+        raise Invalid("None of these is a tag; leave the list empty for all contacts.", field=("onlyTags",))
+    if any(len(tag) > _MAX_TAG for tag in cleaned) or len(cleaned) > _MAX_TAGS:
+        raise Invalid(f"At most {_MAX_TAGS} tags, each of at most {_MAX_TAG} characters.", field=("tags",))
+    return cleaned
 
 
 def _sample_location(connection_id: UUID) -> "sa.Select[Location]":

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
+from zoneinfo import available_timezones
 
 import sqlalchemy as sa
 
@@ -31,6 +33,8 @@ async def create(unit: Unit, *, location_id: UUID, fields: Mapping[str, Any], id
     if known is None:
         raise LocationNotFound("There is no such sub-account.", field=("locationId",))
     data = clean(fields)
+    if not any(data.get(name) for name in ("first_name", "last_name", "company", "email", "phone")):
+        raise Invalid("A contact needs a name, a company, an e-mail address or a telephone.", field=("fields",))
     contact = Contact(
         id=new_id(),
         account_id=unit.account_id,
@@ -104,6 +108,10 @@ def _clean(name: str, value: Any) -> Any:
         return rules.read_email("", value)
     if name == "phone":
         return rules.read_phone("", value)
+    if name == "time_zone" and value not in available_timezones():
+        raise rules.Unusable("", name, "Not an IANA time zone, such as America/Chicago.")
+    if name == "website" and urlsplit(value).scheme not in {"", "http", "https"}:
+        raise rules.Unusable("", name, "Not an address on the web.")
     if isinstance(value, str) and len(value) > rules.MAX_TEXT:
         raise rules.Unusable("", name, f"Longer than {rules.MAX_TEXT} characters.")
     if isinstance(value, str) and "\x00" in value:
