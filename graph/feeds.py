@@ -70,6 +70,7 @@ class Reader:
         if self.base is None:
             self.base = self.position = position
             self._based.set()
+            self._hinted.set()  # what had been hinted at before anybody listened may become readable only now
 
     def join(self, follower: Hashable) -> "Inbox":
         """Give `follower` all items read from now on."""

@@ -10,10 +10,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from db.models.jobs import Job, JobAttempt, JobEvent, Lane
+from db.models.jobs import Job, JobAttempt, Lane
 from domain import actor as actors
 from domain.jobs import queries, sweeps
-from domain.unit import Unit
 from domain.vendors.sandbox.gohighlevel import seed
 from domain.vendors.sandbox.gohighlevel.faults import Fault
 from graph import ids

@@ -1,42 +1,42 @@
 """Subscriptions that resume while transactions overlap."""
 
 import asyncio
-from contextlib import aclosing
+from typing import Any
 
 import sqlalchemy as sa
 
 from db.models.jobs import JobState
 from domain import actor as actors
-from domain.jobs import commands
+from domain.jobs.feeds import JobsFeed
 from domain.jobs.lifecycle import Transition, transition
-from graph import ids
-from tests.factories.client import Client
-from tests.factories.engine import Scripted
-from tests.factories.house import House
-
-WATCH = """subscription ($after: String) { jobsChanged(afterCursor: $after) { kind cursor jobs { id version } } }"""
+from domain.jobs.queries import JobFilter
+from graph.feeds import Reader
+from tests.factories.engine import Engine
 
 
-async def test_who_resumes_while_an_older_transaction_runs_is_told_when_it_has_ended(house: House) -> None:
-    """What changed had been hinted at before, and nobody hints again."""
-    account, user = await house.account()
-    client: Client = await house.client_of(user)
-    database = house.runtime.database
-    async with house.runtime.unit(actors.system(account.id)) as unit:
-        job = (await commands.enqueue(unit, Scripted())).job
-        unit.lanes_to_admit.clear()
-    async with aclosing(client.watch(WATCH)) as updates:
-        cursor = (await anext(updates))["jobsChanged"]["cursor"]
+async def test_who_resumes_while_an_older_transaction_runs_is_told_when_it_has_ended(engine: Engine) -> None:
+    """What changed was hinted at before anybody listened, and nobody will hint again."""
+    account_id, stranger = await engine.account(), await engine.account()
+    job = await engine.enqueue(account_id)
 
-    async with database.account((await house.account("Somebody else"))[0].id) as older:
+    def feed() -> JobsFeed:
+        return JobsFeed(engine.database, engine.runtime.events, actors.system(account_id), JobFilter())
+
+    cursor, _ = await feed().start(None)
+    reader = Reader(feed())
+    inbox = reader.join("a subscriber")
+    async with engine.database.account(stranger) as older:
         await older.execute(sa.select(sa.func.pg_current_xact_id()))
-        async with database.account(account.id) as session:
+        async with engine.database.account(account_id) as session:
             await transition(session, Transition([job.id], frozenset({JobState.READY}), JobState.CANCELLED))
-        async with aclosing(client.watch(WATCH, after=cursor)) as updates:
-            resumed = asyncio.create_task(anext(updates))
-            async with asyncio.timeout(10):
-                while not house.runtime_of_web_listens(account.id):
-                    await asyncio.sleep(0.01)
-            await older.rollback()
-            update = (await resumed)["jobsChanged"]
-    assert [(each["id"], each["version"]) for each in update["jobs"]] == [(ids.encode("job", job.id), 2)]
+        tasks = [asyncio.create_task(work) for work in reader.work()]
+        reader.run(*tasks)
+        await reader.listening.wait()
+        position, updates = await feed().start(cursor)
+        reader.begin(position)
+        assert updates == []
+    async with asyncio.timeout(20):
+        update: Any = await inbox.take()
+    reader.leave("a subscriber")
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert [(each.id, each.version) for each in update.jobs] == [(job.id, 2)]

@@ -7,8 +7,7 @@ from typing import Any
 from db.embedded.valkey import EmbeddedValkey
 from db.models.jobs import AttemptOutcome, JobState
 from graph import ids
-from tests.factories.crm import location_of, start_sync
-from tests.factories.engine import eventually
+from tests.factories.crm import start_sync
 from tests.faults.conftest import Disturbed
 
 WATCH = """subscription ($id: ID!) { jobUpdated(id: $id) {

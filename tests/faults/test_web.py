@@ -82,9 +82,7 @@ async def test_a_mutation_that_nobody_heard_back_from_is_carried_out_once(
     assert await disturbed.outcome() == await disturbed.undisturbed()
 
 
-async def test_a_subscription_goes_on_at_another_server_without_a_gap(
-    disturbed: Disturbed, client: Client, port: int
-) -> None:
+async def test_a_subscription_goes_on_at_another_server_without_a_gap(disturbed: Disturbed, client: Client, port: int) -> None:
     web = await disturbed.programs.web(port)
     await disturbed.programs.worker()
     obstacle = disturbed.obstruct("latency", page=4, ms=1500)

@@ -58,12 +58,12 @@ async def test_what_an_emptied_valkey_lost_is_pushed_again(
     assert (ended.fence, ended.attempt, ended.failures) == (2, 1, 0)
 
 
-async def test_a_round_goes_on_while_redis_is_away_and_the_next_one_catches_up(
-    engine: Engine, valkey: EmbeddedValkey
-) -> None:
-    job = await engine.enqueue(await engine.account(), play(succeed), run_at=datetime.now(UTC) + timedelta(hours=1))
-    await engine.due(job)
+async def test_a_round_goes_on_while_redis_is_away_and_the_next_one_catches_up(engine: Engine, valkey: EmbeddedValkey) -> None:
+    account_id = await engine.account()
+    job = await engine.enqueue(account_id, play(succeed), run_at=datetime.now(UTC) + timedelta(hours=1))
     async with engine.worker():
+        await engine.until(await engine.ask(account_id, play(succeed)), JobState.SUCCEEDED)
+        await engine.due(job)
         await valkey.kill()
         try:
             await clock.sweep(engine.runtime)

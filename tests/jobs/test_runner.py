@@ -79,7 +79,7 @@ async def test_a_fault_of_ours_backs_off_with_everything_a_person_needs(engine: 
     asked = datetime.now(UTC)
     job = await run(engine, play(script))
     assert (job.state, job.failures, job.error_code) == (JobState.BACKOFF, 1, runner.FAULT)
-    assert job.error_message == "'the culprit'"
+    assert job.error_message == "KeyError: 'the culprit'"
     assert 30 <= wait_of(job, asked) < 35
     (attempt,) = await engine.attempts(job)
     assert (attempt.outcome, attempt.error_class, attempt.error_code) == (AttemptOutcome.FAILED, "KeyError", runner.FAULT)

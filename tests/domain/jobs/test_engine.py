@@ -238,7 +238,7 @@ class EngineMachine(RuleBasedStateMachine):
         kept = self.run(extend())
         if hold.is_fresh and model.state in HELD:
             assert kept == {held: model.state}
-            model.lapsed = False
+            model.lapsed &= model.state is S.CANCELLING  # the lease bounds a cancellation
         else:
             assert kept == {}
 

@@ -124,10 +124,8 @@ async def test_the_stream_ends_with_the_credential(world: World, accept: str) ->
     ):
         text = "".join([chunk async for chunk in chunks])
     assert '"text":"one"' in text
-    assert (
-        '"errors":[{"message":"The credential has expired or was revoked; get a new one and subscribe again.","extensions":{"code":"API-005"}}]'
-        in text
-    )
+    assert '"errors":[{"message":"The credential has expired or was revoked;' in text
+    assert '"extensions":{"code":"API-005"}' in text
     assert text.endswith("event: complete\ndata:\n\n" if accept == EVENTS else "--graphql--\r\n")
 
 
