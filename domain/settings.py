@@ -40,7 +40,9 @@ class Settings(BaseSettings):
     ghl_burst_seconds: float = Field(default=10.0, gt=0)
 
     demo: bool = Field(default=False, description="prints and prefills a token of the demo account; never in production")
-    spa_url: str | None = Field(default=None, description="where OAuth returns and links lead; none: a plain page")
+    spa_url: str | None = Field(
+        default=None, description="the front end: OAuth leads back to SPA_URL/oauth/gohighlevel with state and code"
+    )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="browser origins allowed by CORS")
     introspection: bool = Field(default=True, description="whether signed-in users may introspect the schema")
     graphiql: bool = Field(default=True, description="whether GraphiQL is served at the root")

@@ -17,12 +17,17 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</
 
 
 async def callback(request: Request) -> Response:
-    """Finish here; or with SPA_URL hand the answer to the SPA, whose user finishes with completeGhlAuthorization."""
+    """Hand the answer to the SPA, whose signed-in user finishes with completeGhlAuthorization; in demo mode finish here."""
     runtime: Runtime = request.app.state.runtime
     query = {name: request.query_params[name] for name in ("state", "code", "error") if name in request.query_params}
     if runtime.settings.spa_url is not None:
         url = f"{runtime.settings.spa_url.rstrip('/')}/oauth/gohighlevel?{urlencode(query)}"
         return RedirectResponse(url, 303, headers={"cache-control": "no-store", "referrer-policy": "no-referrer"})
+    if not runtime.settings.demo:
+        # Only a signed-in front end knows that it is the same person who began; a link could have been sent to anybody.
+        return _page(
+            "GoHighLevel was not connected", "This server has no front end to finish it: SPA_URL is not set.", None, 501
+        )
     try:
         done = await authorizations.complete(
             runtime.database,

@@ -220,4 +220,4 @@ async def _enter(events: Events) -> None:
 async def valkey_pause(valkey: EmbeddedValkey) -> None:
     """Let Valkey answer nobody for a quarter of a second."""
     async with Redis.from_url(valkey.url) as redis:
-        await redis.execute_command("CLIENT", "PAUSE", "250", "ALL")
+        await redis.client_pause(250)

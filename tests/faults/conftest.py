@@ -57,7 +57,7 @@ class Disturbed:
         job = await start_sync(self.owner, self.location_id, **options)
         return UUID(str(ids.read("job", job["id"], field="id")))
 
-    def obstruct(self, kind: str, *, page: int, **how: object) -> Fault:
+    def obstruct(self, kind: str, *, page: int, **how: Any) -> Fault:
         """Let the vendor's answer to the request for a page, counted from 1 and from now on, go wrong."""
         self.house.fault(kind, path=SEARCH, skip=page - 1, **how)
         return list(self.house.world.faults)[-1]

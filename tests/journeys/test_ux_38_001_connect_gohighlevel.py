@@ -51,6 +51,7 @@ async def test_the_flow_ends_connected_with_the_sub_accounts_listed(house: House
 
 
 @pytest.mark.story("38-001-B1")
+@pytest.mark.parametrize("more_settings", [{"demo": True}])
 async def test_the_plain_callback_finishes_in_the_browser(house: House, owner: Client) -> None:
     started = (await owner.ask(START))["startGhlAuthorization"]
     async with httpx.AsyncClient(follow_redirects=True) as browser:
@@ -63,6 +64,24 @@ async def test_the_plain_callback_finishes_in_the_browser(house: House, owner: C
     assert again.status_code == 400  # the same answer twice connects once
     nodes = (await owner.ask(ACCOUNTS))["ghlAccounts"]["nodes"]
     assert [node["status"] for node in nodes] == ["ACTIVE"]
+
+
+@pytest.mark.parametrize("more_settings", [{"spa_url": "https://app.example.com/"}])
+async def test_the_callback_hands_the_answer_to_the_front_end(house: House, owner: Client) -> None:
+    answer = await begin(owner, house)
+    back = await owner.http.get("/oauth/gohighlevel/callback", params=answer)
+    assert back.status_code == 303
+    url = httpx.URL(back.headers["location"])
+    assert (url.host, url.path) == ("app.example.com", "/oauth/gohighlevel")
+    assert (url.params["state"], url.params["code"]) == (answer["state"], answer["code"])
+    assert (await complete(owner, answer))["account"]["status"] == "ACTIVE"
+
+
+async def test_without_a_front_end_nobody_is_connected_by_a_link(house: House, owner: Client) -> None:
+    answer = await begin(owner, house)
+    back = await owner.http.get("/oauth/gohighlevel/callback", params=answer)
+    assert back.status_code == 501
+    assert (await owner.ask(ACCOUNTS))["ghlAccounts"]["totalCount"] == 0
 
 
 @pytest.mark.story("38-001-B2", "38-001-S2")

@@ -5,32 +5,26 @@ push and a hold are never forgotten, so late and doubled ones come as they do in
 """
 
 import asyncio
-from collections.abc import Awaitable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import Bundle, initialize, multiple, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from db.models.jobs import LEASED, TERMINAL, AttemptOutcome, Job, JobAttempt, JobLog, JobState, LogLevel
+from db.models.jobs import LEASED, TERMINAL, AttemptOutcome, Job, JobState, LogLevel
 from domain import actor as actors
 from domain.jobs import commands, leases, retry, sweeps
 from domain.jobs.commands import NotCancellable, NotRetryable
 from domain.jobs.leases import HELD, Held
 from domain.jobs.lifecycle import MOVES, AttemptEnd
 from domain.jobs.running import CancelRequested, LeaseLost
+from tests.domain.jobs.model import CAPACITY, Carried, Model, Modelled, S, claimed_row
 from tests.factories.engine import WORKER, Engine, Scripted
 
-S = JobState
-T = TypeVar("T")
-CAPACITY = 4
 MAX_RETRIES = 2
 RETRYABLE = {S.FAILED, S.PARTIAL, S.CANCELLED, S.BACKOFF, S.WAITING}
 OUTCOMES = {
@@ -44,72 +38,13 @@ OUTCOMES = {
 }
 
 
-@dataclass
-class Model:
-    """What we believe of a job."""
-
-    id: UUID
-    account: UUID
-    priority: int
-    position: int
-    dedupe: str | None
-    state: JobState
-    version: int = 1
-    fence: int = 0
-    failures: int = 0
-    lapsed: bool = False
-    due: bool = False
-    outcomes: list[AttemptOutcome | None] = field(default_factory=list)
-
-    def move(self, to: JobState) -> None:
-        assert to in MOVES[self.state]
-        self.state, self.version, self.lapsed, self.due = to, self.version + 1, False, False
-
-
-@dataclass(frozen=True)
-class Carried:
-    """A push or a hold: a job with a fence."""
-
-    job: Model
-    fence: int
-
-    @property
-    def is_fresh(self) -> bool:
-        return self.fence == self.job.fence
-
-
-class EngineMachine(RuleBasedStateMachine):
+class EngineMachine(Modelled):
     """Acts on the engine and on the model."""
-
-    engine: Engine
-    loop: asyncio.AbstractEventLoop
 
     accounts = Bundle("accounts")
     jobs = Bundle("jobs")
     pushes = Bundle("pushes")
     holds = Bundle("holds")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.models: dict[UUID, Model] = {}
-        self.slots: dict[UUID, int] = {}
-        self.workers_alive = True
-        self.carried: list[Carried] = []
-        self.run(self._empty())
-
-    def run(self, work: Awaitable[T]) -> T:
-        async def awaited() -> T:
-            return await work
-
-        return asyncio.run_coroutine_threadsafe(awaited(), self.loop).result(30)
-
-    async def _empty(self) -> None:
-        await self.engine.empty()
-        await self.engine.capacity(CAPACITY)
-
-    @property
-    def leased(self) -> list[Model]:
-        return [model for model in self.models.values() if model.state in LEASED]
 
     @initialize(target=accounts, slots=st.lists(st.integers(1, 3), min_size=2, max_size=2))
     def open_accounts(self, slots: list[int]) -> Any:
@@ -208,7 +143,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(hold=holds, done=st.integers(0, 9))
     def advance(self, hold: Carried, done: int) -> None:
         model = hold.job
-        row = replace_row(model, hold.fence)
+        row = claimed_row(model, hold.fence)
 
         async def write() -> None:
             held = await self.engine.held(row)
@@ -351,63 +286,6 @@ class EngineMachine(RuleBasedStateMachine):
         for number, hold in enumerate(holds):
             if number % 3 < 2:  # the others fall silent, and cost a retry
                 self.release(hold, to=S.SUCCEEDED)
-
-    @invariant()
-    def the_rows_say_what_the_model_says(self) -> None:
-        if not self.models:
-            return
-        rows = self.run(self.engine.sql(LOOK))
-        assert {row["id"] for row in rows} == self.models.keys()
-        for row in rows:
-            model = self.models[row["id"]]
-            believed = (model.state.value, model.version, model.fence, model.failures, len(model.outcomes))
-            assert (row["state"], row["version"], row["fence"], row["failures"], row["attempt"]) == believed
-            assert row["versions"] == list(range(1, model.version + 1))
-            assert row["numbers"] == list(range(1, len(model.outcomes) + 1))
-            assert row["outcomes"] == [outcome and outcome.value for outcome in model.outcomes]
-            assert (row["lease_until"] is not None) == (model.state in LEASED)
-            assert (row["finished_at"] is not None) == (model.state in TERMINAL)
-            told = [S(state) for state in row["told"]]
-            assert told[-1] is model.state
-            assert all(to is at or to in MOVES[at] for at, to in pairwise(told))
-            assert row["fences"] == sorted(set(row["fences"]))
-            assert row["stale_lines"] == 0
-
-    @invariant()
-    def leases_never_exceed_the_slots(self) -> None:
-        for account, slots in self.slots.items():
-            assert sum(each.account == account for each in self.leased) <= slots
-
-    @invariant()
-    def nobody_sees_the_rows_of_another(self) -> None:
-        for account in self.slots:
-            mine = {each.id for each in self.models.values() if each.account == account}
-            assert self.run(self._visible(account)) == mine
-
-    async def _visible(self, account: UUID) -> set[UUID]:
-        async with self.engine.database.account(account) as session:
-            everything = sa.union(sa.select(Job.id), *(sa.select(model.job_id) for model in (JobAttempt, JobLog)))
-            return set((await session.scalars(everything)).all())
-
-
-def replace_row(model: Model, fence: int) -> Job:
-    """The row that a worker got when it claimed with `fence`."""
-    return Job(
-        id=model.id, account_id=model.account, fence=fence, attempt=1, done=0, title="A job", request_id="-", checkpoint=None
-    )
-
-
-LOOK = """
-select job.*, events.versions, events.told, attempts.numbers, attempts.outcomes, attempts.fences,
-  (select count(*) from job_log where job_id = job.id and not exists
-    (select 1 from job_attempt where job_id = job.id and job_log.message like '% fence ' || job_attempt.fence)) as stale_lines
-from job
-cross join lateral (select array_agg(version order by version) as versions, array_agg(state order by version) as told
-  from job_event where job_id = job.id) events
-cross join lateral (select coalesce(array_agg(number order by number), '{}') as numbers,
-  coalesce(array_agg(outcome order by number), '{}') as outcomes, coalesce(array_agg(fence order by number), '{}') as fences
-  from job_attempt where job_id = job.id) attempts
-"""
 
 
 async def test_whatever_happens_the_rows_say_what_the_model_says(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 from uuid import UUID
@@ -33,7 +33,7 @@ def feed_for(engine: Engine, account_id: UUID, wanted: JobFilter | None = None) 
     return JobsFeed(engine.database, engine.runtime.events, actors.system(account_id), wanted or JobFilter())
 
 
-async def follow(feed: Any, after: Any = None) -> AsyncIterator[Any]:
+async def follow(feed: Any, after: Any = None) -> AsyncGenerator[Any, None]:
     """As a subscription does: listen, then read, then read again upon each hint."""
     async with feed.listen() as hints:
         position, updates = await feed.start(after)
@@ -211,7 +211,7 @@ async def test_what_was_held_back_arrives_by_itself(engine: Engine) -> None:
             await session.execute(sa.select(sa.func.pg_current_xact_id()))
             await move(engine, job)
             await engine.runtime.announce(job)
-            waiting = asyncio.create_task(anext(updates))
+            waiting = asyncio.ensure_future(anext(updates))
             await asyncio.sleep(0)
             assert not waiting.done()
         async with asyncio.timeout(20):

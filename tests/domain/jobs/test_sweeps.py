@@ -8,6 +8,7 @@ import pytest
 from db.models.jobs import AttemptOutcome, Job, JobState
 from domain import actor as actors
 from domain.jobs import commands, sweeps
+from domain.jobs.args import waits_for_release
 from domain.jobs.lifecycle import Transition, transition
 from domain.jobs.sweeps import Sweep
 from tests.factories.engine import Engine
@@ -155,3 +156,14 @@ async def test_old_history_goes_and_new_history_stays(engine: Engine) -> None:
         await sweeps.prune(session)
     assert [event.version for event in await engine.events(job)] == [2, 3]
     assert [row["key"] for row in await engine.sql("select key from idempotency_key")] == ["new"]
+
+
+async def test_a_release_wakes_what_waited_for_it_and_leaves_the_rest(engine: Engine) -> None:
+    account_id = await engine.account()
+    ours, newer = await engine.enqueue(account_id), await engine.enqueue(account_id)
+    waits = "update job set state = 'waiting', waiting_for = $2 where id = $1"
+    await engine.sql(waits, ours.id, waits_for_release(ours.kind))
+    await engine.sql(waits, newer.id, waits_for_release("test.newer"))
+    assert [job.id for job in await sweep(engine, sweeps.wake_for_release)] == [ours.id]
+    assert (await engine.job(ours.id)).waiting_for is None
+    assert (await engine.job(newer.id)).state is JobState.WAITING
