@@ -44,7 +44,7 @@ async def run(options: Options) -> None:
                 await _measure(database, owner, location)
             rounds = [
                 [await _measure(database, owner, location) for _ in range(40 if options.quick else 200)]
-                for _ in range(1 if options.quick else 3)
+                for _ in range(min(options.rounds, 3))
             ]
     begun = [[start.begun for start in starts] for starts in rounds]
     count = len(begun[0])

@@ -52,13 +52,14 @@ def cursor(page: Page[Job], row: Job) -> list[Any]:
 
 async def leaf(engine: Engine, account_id: UUID, order: JobOrder, size: int, *, forward: bool) -> AsyncIterator[Page[Job]]:
     window = Window(first=size) if forward else Window(last=size)
-    while True:
+    for _ in range(100):
         page = await page_of(engine, account_id, order, window)
         yield page
         if not (page.has_next if forward else page.has_previous):
             return
         edge = cursor(page, page.rows[-1 if forward else 0])
         window = Window(first=size, after=edge) if forward else Window(last=size, before=edge)
+    pytest.fail("the pages do not end")
 
 
 @PROPERTY

@@ -56,7 +56,7 @@ class Gate:
             self._changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(10):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
@@ -183,7 +183,8 @@ async def test_a_drained_worker_hands_its_job_to_the_next(engine: Engine) -> Non
     assert [each.outcome for each in await engine.attempts(job)] == [AttemptOutcome.HANDED_BACK, AttemptOutcome.SUCCEEDED]
 
 
-async def test_a_draining_worker_takes_no_more_jobs(engine: Engine, gate: Gate) -> None:
+async def test_a_draining_worker_takes_no_more_jobs(engine: Engine, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "HEARTBEAT", 0.02)  # heartbeats go on, for the jobs that run
     account_id = await engine.account()
     async with engine.worker() as worker:
         await engine.ask(account_id, gate.script())
@@ -262,16 +263,20 @@ async def test_a_worker_outlives_a_long_outage_of_redis(
     assert workers.Popper.max_connection_wait_time <= 2
 
 
-async def test_two_workers_share_the_work(engine: Engine, gate: Gate) -> None:
+async def test_what_a_worker_has_no_room_for_is_left_to_another(engine: Engine, gate: Gate) -> None:
     account_id = await engine.account()
-    async with engine.worker(capacity=2), engine.worker(capacity=2):
-        jobs = [await engine.ask(account_id, gate.script()) for _ in range(4)]
-        await gate.until(lambda: gate.inside == 4)
-        holders = await engine.sql("select worker, count(*) from job group by worker")
-        assert sorted(row["count"] for row in holders) == [2, 2]
-        gate.opened.set()
-        for job in jobs:
-            await engine.until(job, JobState.SUCCEEDED)
+    jobs = [await engine.enqueue(account_id, gate.script()) for _ in range(3)]
+    await engine.capacity()
+    await engine.admit()
+    async with engine.worker(capacity=1):
+        await gate.until(lambda: gate.came == 1)
+        async with engine.worker(capacity=2):
+            await gate.until(lambda: gate.inside == 3)
+            holders = await engine.sql("select worker, count(*) from job group by worker")
+            assert sorted(row["count"] for row in holders) == [1, 2]
+            gate.opened.set()
+            for job in jobs:
+                await engine.until(job, JobState.SUCCEEDED)
 
 
 async def test_the_registration_says_what_a_worker_can_carry(engine: Engine) -> None:

@@ -33,14 +33,16 @@ def feed_for(engine: Engine, account_id: UUID, wanted: JobFilter | None = None) 
     return JobsFeed(engine.database, engine.runtime.events, actors.system(account_id), wanted or JobFilter())
 
 
-async def follow(feed: Any, after: Any = None) -> AsyncGenerator[Any, None]:
-    """As a subscription does: listen, then read, then read again upon each hint."""
+async def follow(feed: Any, after: Any = None, *, looked: asyncio.Event | None = None) -> AsyncGenerator[Any, None]:
+    """As a subscription does: listen, then read, then read again upon each hint, and set `looked`."""
     async with feed.listen() as hints:
         position, updates = await feed.start(after)
         for update in updates:
             yield update
         async for _ in hints:
             position, updates = await feed.since(position)
+            if looked is not None:
+                looked.set()
             for update in updates:
                 yield update
 
@@ -203,8 +205,8 @@ async def test_an_older_transaction_holds_back_and_loses_nothing(engine: Engine)
 async def test_what_was_held_back_arrives_by_itself(engine: Engine) -> None:
     """The last hint came while the older transaction ran, and it ends without one."""
     account_id = await engine.account()
-    job = await engine.enqueue(account_id)
-    async with aclosing(follow(feed_for(engine, account_id))) as updates:
+    job, looked = await engine.enqueue(account_id), asyncio.Event()
+    async with aclosing(follow(feed_for(engine, account_id), looked=looked)) as updates:
         snapshot: JobsUpdate = await anext(updates)
         assert snapshot.kind is UpdateKind.SNAPSHOT
         async with engine.database.account(await engine.account()) as session:  # another account's will do
@@ -212,7 +214,8 @@ async def test_what_was_held_back_arrives_by_itself(engine: Engine) -> None:
             await move(engine, job)
             await engine.runtime.announce(job)
             waiting = asyncio.ensure_future(anext(updates))
-            await asyncio.sleep(0)
+            async with asyncio.timeout(20):
+                await looked.wait()
             assert not waiting.done()
         async with asyncio.timeout(20):
             update: JobsUpdate = await waiting
