@@ -28,7 +28,7 @@ class Spent:
     resets_at: datetime
 
 
-OPERATIONS = Budget("operations", limit=100_000, seconds=60)
+OPERATIONS = Budget("operations", limit=1_000_000, seconds=60)
 SIGN_INS = Budget("sign-ins", limit=10, seconds=300)
 
 

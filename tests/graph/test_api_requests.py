@@ -85,7 +85,7 @@ async def test_what_is_left_of_the_minute_s_points(shared_house: House, monkeypa
     owner, other = await new_owner(shared_house), await new_owner(shared_house)
     document = "{ rateLimit { limit remaining resetsAt } }"
     before = (await owner.ask(document))["rateLimit"]
-    assert (before["limit"], before["resetsAt"]) == (100_000, "2027-01-15T08:01:00+00:00")
+    assert (before["limit"], before["resetsAt"]) == (1_000_000, "2027-01-15T08:01:00+00:00")
     await owner.ask("{ jobs(first: 100) { nodes { id attempts { number } } } }")
     after = (await owner.ask(document))["rateLimit"]
     assert before["remaining"] - after["remaining"] > 200

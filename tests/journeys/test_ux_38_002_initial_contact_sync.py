@@ -344,8 +344,11 @@ async def test_one_direction_forgets_nothing_of_the_other_side(house: House, own
     account = await connect(owner, house)
     location = location_of(account, NONE.id)
     (external_id,) = await put(house, NONE, {"email": "o@example.com", "firstName": "A", "city": "A", "dateUpdated": 1_000_000})
+    # Also what the vendor's webhooks tell of our own write is then not taken.
+    only_there = "mutation ($id: ID!) { updateGhlLocations(input: {ids: [$id], direction: BB_TO_GHL}) { userErrors { code } } }"
+    assert (await owner.ask(only_there, id=location))["updateGhlLocations"]["userErrors"] == []
     async with house.workers():
-        await sync(owner, location)
+        await sync(owner, location, direction="GHL_TO_BB")
         (ours,) = await contacts(owner)
         await edit(owner, ours, firstName="B")
         await change(house, NONE, external_id, city="B")
