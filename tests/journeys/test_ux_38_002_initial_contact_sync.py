@@ -74,6 +74,8 @@ async def make_due(database_url: str) -> None:
 async def test_five_thousand_contacts_with_progress_and_a_log_of_what_was_skipped(house: House, owner: Client) -> None:
     account = await connect(owner, house)
     location = location_of(account, seed.LARGE.id)
+    # Slow enough for several updates: no more than four a second are told.
+    house.fault("latency", path="/contacts/search", times=None, ms=150)
     began = time.monotonic()
     seen: list[tuple[int, int]] = []
     async with house.workers():
