@@ -56,6 +56,7 @@ class Running(Generic[A]):
         self.held = Held(job.id, job.fence)
         self.account_id: UUID = job.account_id
         self.attempt = job.attempt
+        self.failures = job.failures
         self.checkpoint: dict[str, Any] = dict(job.checkpoint or {})
         self.progress = Progress(
             done=job.done, total=job.total, phase=job.phase, message=None, rate=None, eta_at=None, at=datetime.now(UTC)

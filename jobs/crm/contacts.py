@@ -6,17 +6,18 @@ from db.models.jobs import LogLevel
 from domain.crm.connections import commands as connections
 from domain.crm.contacts import push, sync
 from domain.crm.contacts.sync import Plan, SyncContacts
-from domain.errors import Invalid, VendorRefused
+from domain.errors import DomainError, Invalid, VendorDown, VendorRefused
 from domain.jobs.running import Done, Running
 from domain.runtime import Runtime
 from domain.vendors.gohighlevel.answers import AccountSuspended, MissingScope, NoSuchContact
-from domain.vendors.gohighlevel.client import GoHighLevel
 from jobs.handlers import handles
 
 PAGE = 500
 _BATCH = 50
 # Each is a request of its own, and a worker that drains waits for the checkpoint after them.
 _ASKED_AT_ONCE = 10
+# After so many failed attempts a contact for which the vendor fails is told from a vendor that is down.
+_PATIENCE = 2
 
 
 @handles(SyncContacts)
@@ -69,7 +70,7 @@ async def _reconcile(job: Running[SyncContacts], the: Plan) -> None:
             unseen = await sync.unseen(unit, the=the, after=after, limit=_ASKED_AT_ONCE)
         if not unseen:
             break
-        gone = [external_id for external_id in unseen if await _is_gone(job, the.client, external_id)]
+        gone = [external_id for external_id in unseen if await _is_gone(job, the, external_id)]
         after = unseen[-1]
         async with job.unit() as unit:
             missing = await sync.mark_missing(unit, location_id=the.location.id, external_ids=gone)
@@ -82,19 +83,32 @@ async def _reconcile(job: Running[SyncContacts], the: Plan) -> None:
         await job.advance(unit, checkpoint={"step": "push"})
 
 
-async def _is_gone(job: Running[SyncContacts], client: GoHighLevel, external_id: str) -> bool:
+async def _is_gone(job: Running[SyncContacts], the: Plan, external_id: str) -> bool:
     """The vendor's search lags behind its writes by seconds, so it is asked for the contact itself."""
     try:
-        await client.contact(external_id)
+        await the.client.contact(external_id)
     except NoSuchContact:
         return True
-    except (AccountSuspended, MissingScope):
-        raise
-    except (Invalid, VendorRefused) as refused:
+    except (Invalid, VendorRefused, VendorDown) as failed:
+        await _require_about_one(job, the, failed)
         async with job.unit() as unit:
-            message = f"Not found out whether it was deleted: {refused.message}"
+            message = f"Not found out whether it was deleted: {failed.message}"
             job.log(unit, level=LogLevel.WARNING, code="GHL-022", message=message, subject=external_id)
     return False
+
+
+async def _require_about_one(job: Running[SyncContacts], the: Plan, failed: DomainError) -> None:
+    """Raises `failed` unless it is about one contact, which is then set aside so that the others are not held up by it.
+
+    A vendor that fails may be down, which the job's retries wait for. One that after those still fails for this contact, while
+    it answers for the location, fails because of the contact. Raises VendorDown where it does not answer.
+    """
+    if isinstance(failed, AccountSuspended | MissingScope):
+        raise failed
+    if isinstance(failed, VendorDown):
+        if job.failures < _PATIENCE:
+            raise failed
+        await the.client.custom_fields(the.location.external_id)
 
 
 async def _push(job: Running[SyncContacts], the: Plan) -> None:
@@ -124,10 +138,9 @@ async def _push_one(job: Running[SyncContacts], the: Plan, out: push.Outgoing, *
             delivered = await push.deliver(the.client, out, location_external_id=the.location.external_id)
         except NoSuchContact:
             gone, problem = out.external_id, "Was deleted at GoHighLevel meanwhile; kept here and marked."
-        except (AccountSuspended, MissingScope):
-            raise
-        except (Invalid, VendorRefused) as refused:
-            problem = refused.message
+        except (Invalid, VendorRefused, VendorDown) as failed:
+            await _require_about_one(job, the, failed)
+            problem = failed.message
     async with job.unit() as unit:
         if delivered is not None and not await push.keep_delivered(unit, out, delivered, location_id=the.location.id):
             problem = "GoHighLevel took it for another contact that is known here."

@@ -63,15 +63,15 @@ class Client:
                         raise GraphQLFailed(body["errors"])
                     yield body["data"]
 
-    async def until(self, job_id: str, *states: str) -> dict[str, Any]:
-        """Watch a job until it is in one of `states`, or has ended where none are given; the job then."""
+    async def until(self, job_id: str, *states: str, failures: int | None = None) -> dict[str, Any]:
+        """Watch a job until it is in one of `states` (and failed so often), or has ended where none are given; the job then."""
         wanted = set(states) or ENDED
         document = f"subscription ($id: ID!) {{ jobUpdated(id: $id) {{ job {{ {JOB} }} }} }}"
         # The server's heartbeats keep the stream alive, however long nothing happens.
         async with asyncio.timeout(2 * PATIENCE), aclosing(self.watch(document, id=job_id)) as updates:
             async for update in updates:
                 job: dict[str, Any] = update["jobUpdated"]["job"]
-                if job["state"] in wanted:
+                if job["state"] in wanted and failures in {None, job["failures"]}:
                     return job
                 if job["state"] in ENDED:
                     raise AssertionError(f"the job ended as {job['state']}: {job['message']}")

@@ -538,6 +538,61 @@ async def test_a_contact_deleted_while_it_is_being_sent_is_marked(house: House, 
     assert (await contacts(owner, syncStates=["REMOTE_DELETED"]))[0]["id"] == victim["id"]
 
 
+@pytest.mark.story("38-002-E4")
+@pytest.mark.parametrize("direction", ["BB_TO_GHL", "GHL_TO_BB"])
+async def test_a_contact_for_which_the_vendor_always_fails_is_set_aside(
+    house: House, owner: Client, database_url: str, direction: str
+) -> None:
+    account = await connect(owner, house)
+    location = location_of(account, SMALL.id)
+    async with house.workers():
+        await sync(owner, location)
+        victim, other = [contact for contact in await contacts(owner) if contact["email"]][:2]
+        external_id = victim["refs"][0]["externalId"]
+        if direction == "BB_TO_GHL":
+            await edit(owner, victim, city="Elsewhere")
+            await edit(owner, other, city="Elsewhere")
+        else:  # its search leaves both out, but about one it cannot be asked
+            gone = [external_id, other["refs"][0]["externalId"]]
+            await house.control("DELETE", "/contacts", {"location": SMALL.id, "ids": gone})
+        house.fault("status", path=f"/contacts/{external_id}", status=500, times=3)
+        job = await start_sync(owner, location, direction=direction)
+        for failures in (1, 2):
+            await owner.until(job["id"], "BACKOFF", failures=failures)
+            await make_due(database_url)
+        done = await owner.until(job["id"])
+        run = (await owner.ask(RUN, id=job["id"]))["job"]
+        again = await sync(owner, location, direction=direction)
+    assert (done["state"], done["failures"]) == ("SUCCEEDED", 2)
+    figures = ("pushed", "skipped") if direction == "BB_TO_GHL" else ("missing",)
+    assert [run["subject"][name] for name in figures] == [1] * len(figures)
+    (line,) = [line for line in run["log"]["nodes"] if line["level"] == "WARNING"]
+    assert line["code"] == ("GHL-023" if direction == "BB_TO_GHL" else "GHL-022")
+    assert again["subject"][figures[0]] == 1  # it was not forgotten
+
+
+@pytest.mark.story("38-002-E4")
+async def test_a_vendor_that_is_down_for_all_is_no_reason_to_set_contacts_aside(
+    house: House, owner: Client, database_url: str
+) -> None:
+    account = await connect(owner, house)
+    location = location_of(account, SMALL.id)
+    async with house.workers():
+        await sync(owner, location)
+        for contact in [contact for contact in await contacts(owner) if contact["email"]][:2]:
+            await edit(owner, contact, city="Elsewhere")
+        house.fault("status", status=503, times=None)
+        job = await start_sync(owner, location, direction="BB_TO_GHL")
+        for failures in (1, 2, 3):
+            await owner.until(job["id"], "BACKOFF", failures=failures)
+            if failures == 3:
+                await house.control("DELETE", "/faults")
+            await make_due(database_url)
+        done = await owner.until(job["id"])
+    run = (await owner.ask(RUN, id=job["id"]))["job"]["subject"]
+    assert (done["state"], run["pushed"], run["skipped"]) == ("SUCCEEDED", 2, 0)
+
+
 async def test_only_tagged_contacts_are_synced(house: House, owner: Client) -> None:
     account = await connect(owner, house)
     await put(house, NONE, {"email": "a@x.example", "tags": ["vip"]}, {"email": "b@x.example", "tags": ["other"]})
