@@ -20,11 +20,20 @@ class Scope(StrEnum):
     MEMBERS_READ = "members:read"
     MEMBERS_WRITE = "members:write"
     LOGS_READ = "logs:read"
+    WORKFLOWS_READ = "workflows:read"
+    WORKFLOWS_WRITE = "workflows:write"
+    SETTINGS_WRITE = "settings:write"
 
 
-_READ = frozenset({Scope.JOBS_READ, Scope.CONTACTS_READ, Scope.CONNECTIONS_READ})
-_WORK = _READ | {Scope.JOBS_WRITE, Scope.CONTACTS_WRITE}
-_MANAGE = _WORK | {Scope.CONNECTIONS_WRITE, Scope.MEMBERS_READ, Scope.MEMBERS_WRITE, Scope.LOGS_READ}
+_READ = frozenset({Scope.JOBS_READ, Scope.CONTACTS_READ, Scope.CONNECTIONS_READ, Scope.WORKFLOWS_READ})
+_WORK = _READ | {Scope.JOBS_WRITE, Scope.CONTACTS_WRITE, Scope.WORKFLOWS_WRITE}
+_MANAGE = _WORK | {
+    Scope.CONNECTIONS_WRITE,
+    Scope.MEMBERS_READ,
+    Scope.MEMBERS_WRITE,
+    Scope.LOGS_READ,
+    Scope.SETTINGS_WRITE,
+}
 
 ROLE_SCOPES: dict[Role, frozenset[Scope]] = {
     Role.OWNER: _MANAGE,

@@ -7,7 +7,8 @@ from prometheus_client import Gauge
 from redis.exceptions import RedisError
 
 from db import migrate
-from db.models.jobs import TERMINAL, Job, JobState, Lane, Worker
+from db.models.jobs import TERMINAL, Job, JobState, Lane
+from db.models.queues import Worker
 from domain.jobs.admission import LEASE
 from domain.runtime import Runtime
 

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from db.models.jobs import Job, Lane
 from db.session import Database
+from domain import reactions
 from domain.actor import Actor
 from domain.crm.connections.app import GhlApp
 from domain.events import Change, Events
@@ -66,6 +67,19 @@ class Runtime:
             return
         for job in admitted:
             await self.announce(job)
+
+    async def react(self) -> None:
+        """Let what follows from the jobs' latest moves happen now. A failure is logged: the clock does it within seconds."""
+        try:
+            async with self.database.system_across_accounts() as session:
+                moved = await reactions.react(session)
+        except Exception as error:  # noqa: BLE001 -- the moves stay until somebody has reacted to them
+            log.warning("reactions.failed", error=str(error), kind=type(error).__name__)
+            return
+        for job in moved:
+            await self.announce(job)
+        for lane in {job.lane for job in moved}:
+            await self.admit(lane)
 
     async def announce(self, job: Job) -> None:
         """Hint subscribers at a job that moved."""
@@ -129,5 +143,7 @@ async def _unit(runtime: Runtime, actor: Actor) -> AsyncIterator[Unit]:
         yield unit
     if unit.changes:
         await runtime.publish(unit.account_id, unit.changes)
+    if unit.reacts:
+        await runtime.react()
     for lane in unit.lanes_to_admit:
         await runtime.admit(lane, unit.account_id)

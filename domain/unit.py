@@ -24,6 +24,7 @@ class Unit:
     actor: Actor
     changes: list[Change] = field(default_factory=list)
     lanes_to_admit: set[Lane] = field(default_factory=set)
+    reacts: bool = False
 
     @property
     def account_id(self) -> UUID:
@@ -41,6 +42,10 @@ class Unit:
     def admit(self, lane: Lane) -> None:
         """Promise an admission in `lane`, so that a ready job starts in milliseconds where a slot is free."""
         self.lanes_to_admit.add(lane)
+
+    def react(self) -> None:
+        """Promise that what follows from a job's move happens at once."""
+        self.reacts = True
 
     def audit(self, action: str, *, subject_type: str, subject_id: UUID | None, **details: Any) -> None:
         """Record what the actor does, in the same transaction. `details` are JSON values and never secrets."""

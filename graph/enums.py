@@ -57,7 +57,7 @@ _show(
     Scope,
     "One permission. Roles are sets of them; an API key has its own.",
     JOBS_READ="See jobs.",
-    JOBS_WRITE="Cancel and retry jobs.",
+    JOBS_WRITE="Cancel, retry, pause, boost and archive jobs, and write notes.",
     CONTACTS_READ="See contacts and syncs.",
     CONTACTS_WRITE="Make and change contacts, start syncs.",
     CONNECTIONS_READ="See agencies and sub-accounts.",
@@ -65,6 +65,9 @@ _show(
     MEMBERS_READ="See people and API keys.",
     MEMBERS_WRITE="Manage people, API keys and support grants.",
     LOGS_READ="Read the access log and the audit log.",
+    WORKFLOWS_READ="See workflows and schedules.",
+    WORKFLOWS_WRITE="Make, change and run workflows and schedules.",
+    SETTINGS_WRITE="Decide slots, retries and priorities for the whole account; connect Slack; manage webhooks.",
 )
 _show(
     ActorType,

@@ -16,7 +16,9 @@ from graph.context import Info
 from graph.crm.accounts import GhlAccountsMutation, GhlAccountsQuery, GhlAccountsSubscription
 from graph.crm.contacts import ContactsMutation, ContactsQuery
 from graph.crm.syncs import ReauthorizationRequiredError, SyncAlreadyRunningError, SyncsMutation, SyncsQuery
-from graph.jobs import JobsMutation, JobsQuery, JobsSubscription
+from graph.jobs.commands import JobsMutation
+from graph.jobs.feeds import JobsSubscription
+from graph.jobs.lists import JobsQuery
 from graph.leaves import LeafExecutor
 from graph.node import Node, fetch
 from graph.scalars import SCALARS

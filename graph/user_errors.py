@@ -21,7 +21,7 @@ R = TypeVar("R")
 class UserError:
     code: str = about("Stable, such as GHL-001; `errorCodes` lists them all with what the user can do.")
     message: str = about("A sentence for the user, in English.")
-    field: list[str] | None = about("The path to the input that is wrong; null where it is not about one field.")
+    field: list[str] | None = about("The path, within `input`, to what is wrong; null where it is not about one field.")
     retryable: bool = about("Whether the same request may succeed later.")
 
 

@@ -68,5 +68,6 @@ async def sweep(runtime: Runtime) -> None:
         for job in moved:
             log.info("job.swept", job_id=str(job.id), state=job.state.value)
             await runtime.announce(job)
+    await runtime.react()
     for lane in Lane:
         await runtime.admit(lane)

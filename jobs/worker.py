@@ -77,6 +77,7 @@ class LaneWorker:
         self._tasks: dict[Held, asyncio.Task[None]] = {}
         self._claimed: set[Held] = set()
         self._missing: set[Held] = set()
+        self._moved = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._room = threading.Semaphore(capacity)
 
@@ -96,6 +97,7 @@ class LaneWorker:
         log.info("worker.started", worker=self.name, lane=self._lane.value, capacity=self._capacity)
         await self._runtime.admit(self._lane)
         beating = asyncio.create_task(self._beat_forever())
+        reacting = asyncio.create_task(self._react_forever())
         await self._draining.wait()
         await self._deregister()
         popper.stop()
@@ -107,6 +109,7 @@ class LaneWorker:
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=1)
         beating.cancel()
+        reacting.cancel()
         await self._deregister()  # a heartbeat may have been under way
         log.info("worker.stopped", worker=self.name)
 
@@ -142,12 +145,20 @@ class LaneWorker:
             if job is not None:
                 self._claimed.add(held)
                 await runner.run(self._runtime, job, draining=self._draining)
+                self._moved.set()
                 await self._runtime.admit(self._lane)
         except asyncio.CancelledError:
             log.warning("job.abandoned", job_id=str(held.job_id))
         except Exception:
             # The database is away: the lease lapses, and the job goes on from its checkpoint.
             log.exception("job.unrecorded", job_id=str(held.job_id))
+
+    async def _react_forever(self) -> None:
+        """One reaction at a time: jobs that end meanwhile are reacted to together."""
+        while True:
+            await self._moved.wait()
+            self._moved.clear()
+            await self._runtime.react()
 
     async def _beat_forever(self) -> None:
         while True:

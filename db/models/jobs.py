@@ -1,4 +1,4 @@
-"""A job, its attempts, its events and its log; the slots of an account and the workers that are alive."""
+"""A job, its attempts, its events, its log, and the moves that others react to."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -55,6 +55,13 @@ class AttemptOutcome(StrEnum):
     LOST = "lost"
 
 
+class Attention(StrEnum):
+    """What support and the customer agreed on about a job that failed."""
+
+    REQUIRES_ACTION = "requires_action"
+    RESOLVED = "resolved"
+
+
 class LogLevel(StrEnum):
     """How much a log line matters."""
 
@@ -75,7 +82,9 @@ class Job(AccountOwned, Base):
 
     `fence` rises with each admission: a worker that holds an older one can change nothing. `failures` counts the attempts
     that cost a retry, `attempt` all of them. `waiting_for` is the key of what must happen before a waiting job goes on.
-    Times are UTC; `rate` is in items a second.
+    `args_digest` tells whether the stored arguments are still those that were asked for. `expired_at`: retention dropped its
+    arguments and checkpoint. `required_action` is what undoing `attention` RESOLVED goes back to. `traceparent` is W3C's, of
+    the request that asked. Times are UTC; `rate` is in items a second.
     """
 
     __tablename__ = "job"
@@ -111,6 +120,7 @@ class Job(AccountOwned, Base):
     lane: Mapped[Lane] = mapped_column(choice(Lane))
     title: Mapped[str]
     args: Mapped[dict[str, Any]]
+    args_digest: Mapped[bytes | None]
     location_id: Mapped[UUID | None]
     state: Mapped[JobState] = mapped_column(choice(JobState))
     waiting_for: Mapped[str | None]
@@ -119,6 +129,10 @@ class Job(AccountOwned, Base):
     run_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     paused_at: Mapped[datetime | None]
     archived_at: Mapped[datetime | None]
+    expired_at: Mapped[datetime | None]
+    attention: Mapped[Attention | None] = mapped_column(choice(Attention))
+    required_action: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    attention_at: Mapped[datetime | None]
 
     fence: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[datetime | None]
@@ -147,6 +161,7 @@ class Job(AccountOwned, Base):
     origin_id: Mapped[UUID | None]
     origin_name: Mapped[str]
     request_id: Mapped[str]
+    traceparent: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -216,23 +231,16 @@ class JobLog(AccountOwned, Base):
     field: Mapped[str | None]
 
 
-class AccountSlots(Base):
-    """How many jobs of an account may hold a lease at once, and the row that admission locks."""
+class JobMove(AccountOwned, Base):
+    """A move that others react to (see `domain.reactions`), until somebody has: an end, a failed attempt, a wait."""
 
-    __tablename__ = "account_slots"
+    __tablename__ = "job_move"
+    __table_args__ = (owned_by("job_id", "job"), sa.Index(None, "account_id", "job_id"))
 
-    account_id: Mapped[UUID] = mapped_column(sa.ForeignKey("account.id", ondelete="CASCADE"), primary_key=True)
-    slots: Mapped[int] = mapped_column(default=10)
-    admitted_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-
-
-class Worker(Base):
-    """A worker process that is alive while `seen_at` is fresh, and how many jobs it carries at once."""
-
-    __tablename__ = "worker"
-
-    name: Mapped[str] = mapped_column(primary_key=True)
-    lane: Mapped[Lane] = mapped_column(choice(Lane))
-    capacity: Mapped[int]
-    started_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-    seen_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    job_id: Mapped[UUID]
+    version: Mapped[int]
+    state: Mapped[JobState] = mapped_column(choice(JobState))
+    attempt: Mapped[int]
+    failures: Mapped[int]
+    at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())

@@ -31,7 +31,15 @@ HANDLED = CONTACT_CHANGED | CONTACT_DELETED | UNINSTALLED | LOCATIONS_CHANGED
 
 
 @dataclass(frozen=True)
-class ApplyWebhook(JobArgs, kind="crm.webhooks.apply", title="GoHighLevel webhook", lane=Lane.INTERACTIVE, timeout=600):
+class ApplyWebhook(
+    JobArgs,
+    kind="crm.webhooks.apply",
+    title="GoHighLevel webhook",
+    lane=Lane.INTERACTIVE,
+    timeout=600,
+    seen_with=Scope.CONTACTS_READ,
+    housekeeping=True,
+):
     """Find out what a webhook is about, and make ours like it. `contact` is the vendor's id."""
 
     type: str

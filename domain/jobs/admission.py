@@ -15,7 +15,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.models.jobs import LEASED, AccountSlots, Job, JobState, Lane, Worker
+from db.models.jobs import LEASED, Job, JobState, Lane
+from db.models.queues import AccountSlots, Worker
 from db.session import Database
 from domain.jobs.carrier import Carrier
 from domain.jobs.lifecycle import Transition, transition

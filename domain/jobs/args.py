@@ -1,11 +1,15 @@
 """What can be asked of a job: one frozen dataclass per kind, with a stable `kind` string that outlives renames of the class."""
 
+import hashlib
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, get_type_hints
 from uuid import UUID
 
+import orjson
+
 from db.models.jobs import Lane
+from domain.actor import Scope
 from domain.errors import DomainError
 
 
@@ -38,7 +42,8 @@ class JobArgs:
             run_id: UUID
 
     Fields are str, int, float, bool, UUID, or lists of these. `timeout` bounds all attempts together, in seconds from the
-    first start; it wins over retries.
+    first start; it wins over retries. Who lacks the scope `seen_with` does not see such jobs. A `housekeeping` job is the
+    product's own: it is left out of lists and counts unless asked for, and nobody is notified of it.
     """
 
     kind: ClassVar[str]
@@ -46,10 +51,23 @@ class JobArgs:
     lane: ClassVar[Lane]
     timeout: ClassVar[int]
     max_retries: ClassVar[int]
+    seen_with: ClassVar[Scope]
+    housekeeping: ClassVar[bool]
 
-    def __init_subclass__(cls, *, kind: str, title: str, lane: Lane, timeout: int = 3600, max_retries: int = 5) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        kind: str,
+        title: str,
+        lane: Lane,
+        timeout: int = 3600,
+        max_retries: int = 5,
+        seen_with: Scope = Scope.JOBS_READ,
+        housekeeping: bool = False,
+    ) -> None:
         super().__init_subclass__()
         cls.kind, cls.title, cls.lane, cls.timeout, cls.max_retries = kind, title, lane, timeout, max_retries
+        cls.seen_with, cls.housekeeping = seen_with, housekeeping
         if _KINDS.setdefault(kind, cls).__qualname__ != cls.__qualname__:
             raise TypeError(f"two job kinds are called {kind!r}")
 
@@ -78,6 +96,11 @@ def read(kind: str, stored: dict[str, Any]) -> JobArgs:
     if kind not in _KINDS:
         raise UnknownKind(f"This release does not know jobs of kind {kind}.")
     return _KINDS[kind].from_json(stored)
+
+
+def digest(stored: dict[str, Any]) -> bytes:
+    """By which one sees later whether stored arguments are still those that were asked for."""
+    return hashlib.sha256(orjson.dumps(stored, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def _typed(hint: Any, value: Any) -> Any:

@@ -7,13 +7,15 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import InstrumentedAttribute
 
 from db.base import new_id
 from db.models.jobs import NOT_ENDED, TERMINAL, Job, JobEvent, JobLog, JobState, LogLevel
+from db.models.queues import JobSetting
 from domain.actor import Scope
 from domain.errors import Conflict, NotFound
-from domain.jobs.args import JobArgs
-from domain.jobs.lifecycle import Transition, transition
+from domain.jobs.args import JobArgs, digest
+from domain.jobs.lifecycle import REACTED_TO, Transition, transition
 from domain.unit import Unit
 
 # The time that a job waited for somebody is not counted against its deadline.
@@ -58,26 +60,29 @@ async def enqueue(
     location_id: UUID | None = None,
     dedupe_key: str | None = None,
     run_at: datetime | None = None,
-    priority: int = 0,
+    priority: int | None = None,
     title: str | None = None,
 ) -> Enqueued:
     """Write the job down in this unit; after the commit it starts as soon as a slot is free.
 
-    `run_at` in the future makes it a scheduled one. Of jobs that have not ended, only one may carry a `dedupe_key`.
+    `run_at` in the future makes it a scheduled one. Of jobs that have not ended, only one may carry a `dedupe_key`. What is
+    not given is taken from the account's settings for the kind, and after them from the kind.
     """
     actor = unit.actor
+    stored = args.to_json()
     values = {
         "id": new_id(),
         "account_id": unit.account_id,
         "kind": args.kind,
         "lane": args.lane,
         "title": title or args.title,
-        "args": args.to_json(),
+        "args": stored,
+        "args_digest": digest(stored),
         "location_id": location_id,
         "state": JobState.READY if run_at is None else JobState.SCHEDULED,
-        "priority": priority,
-        "max_retries": args.max_retries,
-        "timeout_seconds": args.timeout,
+        "priority": _setting(JobSetting.priority, args.kind, 0) if priority is None else priority,
+        "max_retries": _setting(JobSetting.max_retries, args.kind, args.max_retries),
+        "timeout_seconds": _setting(JobSetting.timeout_seconds, args.kind, args.timeout),
         "dedupe_key": dedupe_key,
         "origin_type": actor.type,
         "origin_id": actor.id,
@@ -173,6 +178,11 @@ def add_log(
     )
 
 
+def _setting(column: InstrumentedAttribute[int | None], kind: str, default: int) -> sa.ColumnElement[int]:
+    """What the account decided for the kind. Row-level security leaves only its own setting to be found."""
+    return sa.func.coalesce(sa.select(column).where(JobSetting.kind == kind).scalar_subquery(), default)
+
+
 def _keep_lease(to: JobState) -> dict[str, object]:
     """A job that is being cancelled is still its worker's, whose lease bounds how long that may take."""
     keep = {"lease_until": Job.lease_until, "worker": Job.worker}
@@ -200,6 +210,8 @@ def _announce(unit: Unit, job: Job) -> None:
     unit.changed("job", job.id)
     if job.state is JobState.READY:
         unit.admit(job.lane)
+    elif job.state in REACTED_TO:
+        unit.react()
 
 
 _PAST = {

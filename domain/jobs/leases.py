@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.models.jobs import Job, JobState, Lane, Worker
+from db.models.jobs import Job, JobState, Lane
+from db.models.queues import Worker
 from domain.jobs.admission import LEASE
 from domain.jobs.lifecycle import AttemptEnd, Transition, transition
 

@@ -1,7 +1,7 @@
 """The states of a job and the one function that moves it between them.
 
-A transition is a compare-and-set on the row, its event and its attempt, in one statement: either all of it happened or
-nothing did. Which moves exist at all is `MOVES`.
+A transition is a compare-and-set on the row, its event, its attempt and what others will react to, in one statement: either
+all of it happened or nothing did. Which moves exist at all is `MOVES`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from db.models.jobs import TERMINAL, AttemptOutcome, Job, JobAttempt, JobEvent, JobState
+from db.models.jobs import TERMINAL, AttemptOutcome, Job, JobAttempt, JobEvent, JobMove, JobState
 
 S = JobState
 _ENDS = frozenset(TERMINAL)
+REACTED_TO = _ENDS | {S.BACKOFF, S.WAITING}
 
 MOVES: Mapping[JobState, frozenset[JobState]] = {
     S.BLOCKED: frozenset({S.READY, S.SCHEDULED, S.SKIPPED, S.CANCELLED}),
@@ -85,6 +86,8 @@ async def transition(session: AsyncSession, wanted: Transition) -> Sequence[Job]
     )
     job = aliased(Job, changed)
     statement = sa.select(job).add_cte(_record(changed))
+    if wanted.to in REACTED_TO:
+        statement = statement.add_cte(_tell(changed))
     if wanted.starts_for is not None:
         statement = statement.add_cte(_start(changed, wanted.starts_for))
     if wanted.ends is not None:
@@ -105,6 +108,12 @@ def _record(changed: sa.CTE) -> sa.CTE:
     columns = ("account_id", "job_id", "version", "state", "attempt", "phase", "done", "total", "message")
     source = [changed.c.id if name == "job_id" else changed.c[name] for name in columns]
     return sa.insert(JobEvent).from_select(columns, sa.select(*source)).cte("recorded")
+
+
+def _tell(changed: sa.CTE) -> sa.CTE:
+    columns = ("account_id", "job_id", "version", "state", "attempt", "failures")
+    source = [changed.c.id if name == "job_id" else changed.c[name] for name in columns]
+    return sa.insert(JobMove).from_select(columns, sa.select(*source)).cte("told")
 
 
 def _start(changed: sa.CTE, worker: str) -> sa.CTE:

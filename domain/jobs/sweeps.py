@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.models.crm.connections import WebhookEvent
-from db.models.jobs import AttemptOutcome, Job, JobEvent, JobState, Worker
+from db.models.jobs import AttemptOutcome, Job, JobEvent, JobState
+from db.models.queues import Worker
 from db.models.tenancy import IdempotencyKey
 from domain.jobs import retry
 from domain.jobs.admission import LEASE

@@ -9,7 +9,7 @@ from argon2 import PasswordHasher
 from sqlalchemy.dialects.postgresql import insert
 
 from db.base import new_id
-from db.models.jobs import AccountSlots
+from db.models.queues import AccountSlots
 from db.models.tenancy import Account, Role, Session, User
 from db.session import Database
 from domain import actor as actors

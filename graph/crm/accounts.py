@@ -204,6 +204,14 @@ class GhlLocationsPayload(Payload):
 AccountId = Annotated[strawberry.ID, strawberry.argument(description="The connected agency.")]
 
 
+@strawberry.input(description="Which agency.")
+class GhlAccountInput:
+    id: strawberry.ID = about("The agency.")
+
+
+ChosenAccount = Annotated[GhlAccountInput, strawberry.argument(description="Which agency.")]
+
+
 @strawberry.type
 class GhlAccountsQuery:
     @resolved("Agencies that are or were connected, newest first. Needs connections:read.", Connection[GhlAccount] | None)
@@ -271,22 +279,22 @@ class GhlAccountsMutation:
         return GhlAccountPayload(account=shown(done.connection), was_connected=done.is_update, notice=done.notice)
 
     @mutation("Try everything that the product needs of an agency, and keep the result. Needs connections:write.")
-    async def test_ghl_account(self, info: Info, id: AccountId) -> GhlAccountPayload:
-        connection_id = ids.read("ghlaccount", id, field="id")
+    async def test_ghl_account(self, info: Info, input: ChosenAccount) -> GhlAccountPayload:
+        connection_id = ids.read("ghlaccount", input.id, field="id")
         connection = await commands.test(info.context.runtime.ghl, info.context.actor, connection_id=connection_id)
         return GhlAccountPayload(account=shown(connection))
 
     @mutation("Fetch an agency's list of sub-accounts anew. Needs connections:write.")
-    async def refresh_ghl_locations(self, info: Info, id: AccountId) -> GhlAccountPayload:
-        connection_id = ids.read("ghlaccount", id, field="id")
+    async def refresh_ghl_locations(self, info: Info, input: ChosenAccount) -> GhlAccountPayload:
+        connection_id = ids.read("ghlaccount", input.id, field="id")
         ghl, actor = info.context.runtime.ghl, info.context.actor
         connection = await commands.refresh_locations(ghl, actor, connection_id=connection_id)
         return GhlAccountPayload(account=shown(connection))
 
     @mutation("Forget an agency's tokens and cancel its syncs; contacts and history stay. Needs connections:write.")
-    async def disconnect_ghl_account(self, info: Info, id: AccountId) -> GhlAccountPayload:
+    async def disconnect_ghl_account(self, info: Info, input: ChosenAccount) -> GhlAccountPayload:
         async with info.context.unit() as unit:
-            connection = await commands.disconnect(unit, connection_id=ids.read("ghlaccount", id, field="id"))
+            connection = await commands.disconnect(unit, connection_id=ids.read("ghlaccount", input.id, field="id"))
         return GhlAccountPayload(account=shown(connection))
 
     @mutation("Choose sub-accounts for syncing, and how; all of them or none. Needs connections:write.")

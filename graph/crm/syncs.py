@@ -15,7 +15,7 @@ from graph.about import about, optional, resolved, shown
 from graph.context import Info
 from graph.crm.accounts import GhlLocation
 from graph.enums import ConflictPolicy, SyncDirection
-from graph.jobs import Job
+from graph.jobs.types import Job
 from graph.node import Node, global_id, loads, stands_for
 from graph.paging import After, Before, Connection, First, Last, Listing, window
 from graph.user_errors import Payload, UserError, builds, mutation

@@ -99,6 +99,11 @@ class ApiKeyPayload(Payload):
     secret: str | None = optional("Of a new key. It is not shown again.")
 
 
+@strawberry.input(description="An API key to refuse from now on.")
+class RevokeApiKeyInput:
+    id: strawberry.ID = about("The key.")
+
+
 @strawberry.type
 class MembersQuery:
     @resolved("Who asks, with what rights.", Viewer | None)
@@ -176,8 +181,8 @@ class MembersMutation:
 
     @mutation("Refuse an API key from now on. Needs members:write.")
     async def revoke_api_key(
-        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The key.")]
+        self, info: Info, input: Annotated[RevokeApiKeyInput, strawberry.argument(description="Which key.")]
     ) -> ApiKeyPayload:
         async with info.context.unit() as unit:
-            key = await api_keys.revoke(unit, key_id=ids.read("apikey", id, field="id"))
+            key = await api_keys.revoke(unit, key_id=ids.read("apikey", input.id, field="id"))
         return ApiKeyPayload(api_key=shown(key))

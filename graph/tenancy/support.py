@@ -66,6 +66,11 @@ class SupportGrantPayload(Payload):
     grant: SupportGrant | None = optional("As it is now; null when nothing was done.")
 
 
+@strawberry.input(description="A grant to end at once.")
+class RevokeSupportAccessInput:
+    id: strawberry.ID = about("The grant.")
+
+
 @strawberry.type
 class SupportQuery:
     @resolved("Support grants, newest first, ended ones too. Needs logs:read.", Connection[SupportGrant] | None)
@@ -112,8 +117,8 @@ class SupportMutation:
 
     @mutation("Shut support staff out at once. Needs members:write.")
     async def revoke_support_access(
-        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The grant.")]
+        self, info: Info, input: Annotated[RevokeSupportAccessInput, strawberry.argument(description="Which grant.")]
     ) -> SupportGrantPayload:
         async with info.context.unit() as unit:
-            grant = await support.revoke(unit, grant_id=ids.read("grant", id, field="id"))
+            grant = await support.revoke(unit, grant_id=ids.read("grant", input.id, field="id"))
         return SupportGrantPayload(grant=shown(grant))

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from db.base import new_id
 from db.embedded.postgres import EmbeddedPostgres
 from db.embedded.valkey import EmbeddedValkey
-from db.models.jobs import AccountSlots, Job, JobAttempt, JobEvent, JobLog, Lane
+from db.models.jobs import Job, JobAttempt, JobEvent, JobLog, Lane
+from db.models.queues import AccountSlots
 from db.models.tenancy import Account
 from db.session import Database
 from domain import actor as actors

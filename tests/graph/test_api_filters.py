@@ -114,7 +114,7 @@ async def test_each_filter_of_jobs(shared_house: House) -> None:
         when = sa.cast(sa.literal("2026-01-01T00:00:00+00:00"), sa.TIMESTAMP(timezone=True))
         await unit.session.execute(sa.update(Job).where(Job.id == one.id).values(created_at=when))
         await unit.session.execute(sa.update(Job).where(Job.id == three.id).values(archived_at=sa.func.now()))
-    await owner.ask(f'mutation {{ cancelJob(id: "{gid("job", two)}") {{ job {{ id }} }} }}')
+    await owner.ask(f'mutation {{ cancelJob(input: {{id: "{gid("job", two)}"}}) {{ job {{ id }} }} }}')
     assert await jobs(owner) == ["Sync 50%", "Sync under_score"]
     assert await jobs(owner, order="NEWEST") == ["Sync under_score", "Sync 50%"]
     assert await jobs(owner, archived=True) == ["Export"]

@@ -101,18 +101,18 @@ async def test_at_most_a_hundred_things_are_fetched_at_once(shared_house: House)
 
 
 MUTATIONS = [
-    "mutation ($id: ID!) { m: cancelJob(id: $id) { userErrors { code } } }",
-    "mutation ($id: ID!) { m: retryJob(id: $id) { userErrors { code } } }",
-    "mutation ($id: ID!) { m: testGhlAccount(id: $id) { userErrors { code } } }",
-    "mutation ($id: ID!) { m: disconnectGhlAccount(id: $id) { userErrors { code } } }",
-    "mutation ($id: ID!) { m: refreshGhlLocations(id: $id) { userErrors { code } } }",
+    "mutation ($id: ID!) { m: cancelJob(input: {id: $id}) { userErrors { code } } }",
+    "mutation ($id: ID!) { m: retryJob(input: {id: $id}) { userErrors { code } } }",
+    "mutation ($id: ID!) { m: testGhlAccount(input: {id: $id}) { userErrors { code } } }",
+    "mutation ($id: ID!) { m: disconnectGhlAccount(input: {id: $id}) { userErrors { code } } }",
+    "mutation ($id: ID!) { m: refreshGhlLocations(input: {id: $id}) { userErrors { code } } }",
     "mutation ($id: ID!) { m: updateGhlLocations(input: {ids: [$id], active: true}) { userErrors { code } } }",
     "mutation ($id: ID!) { m: startContactSync(input: {locationId: $id}) { userErrors { code } } }",
     "mutation ($id: ID!) { m: startGhlAuthorization(input: {accountId: $id}) { userErrors { code } } }",
     "mutation ($id: ID!) { m: updateContact(input: {id: $id, expectedVersion: 1, fields: {}}) { userErrors { code } } }",
     "mutation ($id: ID!) { m: updateUser(input: {id: $id, expectedVersion: 1}) { userErrors { code } } }",
-    "mutation ($id: ID!) { m: revokeApiKey(id: $id) { userErrors { code } } }",
-    "mutation ($id: ID!) { m: revokeSupportAccess(id: $id) { userErrors { code } } }",
+    "mutation ($id: ID!) { m: revokeApiKey(input: {id: $id}) { userErrors { code } } }",
+    "mutation ($id: ID!) { m: revokeSupportAccess(input: {id: $id}) { userErrors { code } } }",
 ]
 
 

@@ -197,6 +197,6 @@ async def test_the_count_is_of_what_fits_the_filter(shared_house: House) -> None
     owner, _ = await with_jobs(shared_house, 3)
     async with unit_of(shared_house, owner.account_id) as unit:
         job = await add_job(unit, title="Another")
-    await owner.ask(f'mutation {{ cancelJob(id: "{gid("job", job)}") {{ job {{ id }} }} }}')
+    await owner.ask(f'mutation {{ cancelJob(input: {{id: "{gid("job", job)}"}}) {{ job {{ id }} }} }}')
     found = await owner.ask("{ jobs(first: 1, filter: {states: [READY]}) { totalCount nodes { title } } }")
     assert (found["jobs"]["totalCount"], len(found["jobs"]["nodes"])) == (3, 1)

@@ -177,7 +177,8 @@ async def test_a_page_of_another_origin_may_not(house: House, shared_house: Hous
 async def test_a_mutation_s_errors_leave_its_siblings_alone(shared_house: House) -> None:
     owner = await new_owner(shared_house)
     answer = await owner.ask("""mutation {
-      bad: cancelJob(id: "garbage") { job { id } userErrors { code field message retryable } query { viewer { name } } }
+      bad: cancelJob(input: {id: "garbage"}) {
+        job { id } userErrors { code field message retryable } query { viewer { name } } }
       good: createApiKey(input: {name: "CI", scopes: [JOBS_READ]}) { secret } }""")
     [error] = answer["bad"]["userErrors"]
     assert (error["code"], error["field"], error["retryable"]) == ("API-002", ["id"], False)

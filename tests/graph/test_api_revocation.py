@@ -12,7 +12,7 @@ from tests.factories.client import Client, GraphQLFailed
 from tests.factories.house import House
 
 KEY = """mutation { createApiKey(input: {name: "stream", scopes: [JOBS_READ]}) { secret apiKey { id } userErrors { code } } }"""
-REVOKE = "mutation ($id: ID!) { revokeApiKey(id: $id) { userErrors { code } } }"
+REVOKE = "mutation ($id: ID!) { revokeApiKey(input: {id: $id}) { userErrors { code } } }"
 WATCH = "subscription { jobsChanged { kind } }"
 
 

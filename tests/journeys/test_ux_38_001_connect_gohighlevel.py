@@ -17,11 +17,10 @@ from tests.factories.house import House
 
 ACCOUNTS = """{ ghlAccounts { totalCount nodes { id companyId name status missingScopes { name } accessExpiresAt version
   lastTest { ok latencyMs failures checkedAt } locations(first: 100) { totalCount nodes { id status } } } } }"""
-TEST = """mutation ($id: ID!) { testGhlAccount(id: $id) { userErrors { code message }
+TEST = """mutation ($id: ID!) { testGhlAccount(input: {id: $id}) { userErrors { code message }
   account { id status lastTest { ok latencyMs failures checkedAt } } } }"""
-DISCONNECT = (
-    """mutation ($id: ID!) { disconnectGhlAccount(id: $id) { userErrors { code } account { status disconnectedAt } } }"""
-)
+DISCONNECT = """mutation ($id: ID!) { disconnectGhlAccount(input: {id: $id}) {
+  userErrors { code } account { status disconnectedAt } } }"""
 CHOOSE = """mutation ($input: UpdateGhlLocationsInput!) { updateGhlLocations(input: $input) {
   locations { id status direction policy onlyTags version } userErrors { code message field } } }"""
 SMALL = seed.LOCATIONS[2]

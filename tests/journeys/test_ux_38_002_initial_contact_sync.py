@@ -25,8 +25,8 @@ from tests.factories.house import House
 
 SMALL = seed.LOCATIONS[10]  # five contacts
 NONE = seed.LOCATIONS[1]  # no contacts
-CANCEL = "mutation ($id: ID!) { cancelJob(id: $id) { job { id state } userErrors { code message } } }"
-RETRY = "mutation ($id: ID!) { retryJob(id: $id) { job { id state } userErrors { code message } } }"
+CANCEL = "mutation ($id: ID!) { cancelJob(input: {id: $id}) { job { id state } userErrors { code message } } }"
+RETRY = "mutation ($id: ID!) { retryJob(input: {id: $id}) { job { id state } userErrors { code message } } }"
 
 
 async def count(client: Client, **wanted: Any) -> int:

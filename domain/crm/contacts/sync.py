@@ -33,7 +33,14 @@ PUSHES = frozenset({SyncDirection.BB_TO_GHL, SyncDirection.BIDIRECTIONAL})
 
 
 @dataclass(frozen=True)
-class SyncContacts(JobArgs, kind="crm.contacts.sync", title="Contact sync", lane=Lane.BULK, timeout=6 * 3600):
+class SyncContacts(
+    JobArgs,
+    kind="crm.contacts.sync",
+    title="Contact sync",
+    lane=Lane.BULK,
+    timeout=6 * 3600,
+    seen_with=Scope.CONTACTS_READ,
+):
     """Sync the contacts of a location as its run says."""
 
     run_id: UUID

@@ -13,7 +13,7 @@ from tests.factories.rows import unit_of
 
 CREATE = """mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) {
   secret apiKey { id name prefix scopes expiresAt revokedAt } userErrors { code field } } }"""
-REVOKE = "mutation ($id: ID!) { revokeApiKey(id: $id) { apiKey { id revokedAt } userErrors { code } } }"
+REVOKE = "mutation ($id: ID!) { revokeApiKey(input: {id: $id}) { apiKey { id revokedAt } userErrors { code } } }"
 KEYS = "{ apiKeys { nodes { id name prefix scopes revokedAt lastUsedAt } } }"
 
 
@@ -37,7 +37,9 @@ async def test_a_key_does_what_it_was_made_for_and_nothing_else(shared_house: Ho
     assert (await program.ask("{ jobs { totalCount } }"))["jobs"] == {"totalCount": 0}
     assert await refused(program, "{ contacts { totalCount } }") == "API-004"
     assert await refused(program, "{ users { totalCount } }") == "API-004"
-    cancelled = await program.ask('mutation { cancelJob(id: "job_00000000000000000000000000") { userErrors { code } } }')
+    cancelled = await program.ask(
+        'mutation { cancelJob(input: {id: "job_00000000000000000000000000"}) { userErrors { code } } }'
+    )
     assert cancelled["cancelJob"]["userErrors"] == [{"code": "API-004"}]
 
 

@@ -29,18 +29,18 @@ async def test_every_command_of_consequence_is_recorded(shared_house: House) -> 
     await owner.ask(f"mutation {{ updateUser(input: {change}) {{ user {{ id }} }} }}")
     made = await owner.ask('mutation { createApiKey(input: {name: "CI", scopes: [JOBS_READ]}) { secret apiKey { id } } }')
     key = made["createApiKey"]["apiKey"]["id"]
-    await owner.ask(f'mutation {{ revokeApiKey(id: "{key}") {{ apiKey {{ id }} }} }}')
+    await owner.ask(f'mutation {{ revokeApiKey(input: {{id: "{key}"}}) {{ apiKey {{ id }} }} }}')
     granted = await owner.ask('mutation { grantSupportAccess(input: {reason: "Ticket", minutes: 5}) { grant { id } } }')
     grant = granted["grantSupportAccess"]["grant"]["id"]
-    await owner.ask(f'mutation {{ revokeSupportAccess(id: "{grant}") {{ grant {{ id }} }} }}')
+    await owner.ask(f'mutation {{ revokeSupportAccess(input: {{id: "{grant}"}}) {{ grant {{ id }} }} }}')
     agency = await connect(owner.client, shared_house)
     place = location_of(agency, seed.LARGE.id)
     await owner.ask(f'mutation {{ updateGhlLocations(input: {{ids: ["{place}"], active: true}}) {{ userErrors {{ code }} }} }}')
     async with unit_of(shared_house, owner.account_id) as unit:
         job = await add_job(unit)
-    await owner.ask(f'mutation {{ cancelJob(id: "{gid("job", job)}") {{ job {{ id }} }} }}')
-    await owner.ask(f'mutation {{ retryJob(id: "{gid("job", job)}") {{ job {{ id }} }} }}')
-    await owner.ask(f'mutation {{ disconnectGhlAccount(id: "{agency["id"]}") {{ account {{ id }} }} }}')
+    await owner.ask(f'mutation {{ cancelJob(input: {{id: "{gid("job", job)}"}}) {{ job {{ id }} }} }}')
+    await owner.ask(f'mutation {{ retryJob(input: {{id: "{gid("job", job)}"}}) {{ job {{ id }} }} }}')
+    await owner.ask(f'mutation {{ disconnectGhlAccount(input: {{id: "{agency["id"]}"}}) {{ account {{ id }} }} }}')
     log = await entries(owner)
     assert [entry["action"] for entry in reversed(log)] == [
         "user.create",

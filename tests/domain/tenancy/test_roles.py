@@ -56,8 +56,8 @@ async def test_a_viewer_changes_nothing(shared_house: House) -> None:
     place = gid("location", location)
     viewer = await add_person(shared_house, owner, "VIEWER")
     attempts = {
-        "cancelJob": f'(id: "{gid("job", job)}")',
-        "retryJob": f'(id: "{gid("job", job)}")',
+        "cancelJob": f'(input: {{id: "{gid("job", job)}"}})',
+        "retryJob": f'(input: {{id: "{gid("job", job)}"}})',
         "createContact": f'(input: {{locationId: "{place}", fields: {{email: "a@b.example"}}}})',
         "updateContact": f'(input: {{id: "{gid("contact", contact)}", expectedVersion: 1, fields: {{city: "Rome"}}}})',
         "startContactSync": f'(input: {{locationId: "{place}"}})',
@@ -81,7 +81,7 @@ async def test_a_member_works_but_manages_nobody(shared_house: House) -> None:
         job = await add_job(unit)
     member, viewer = await add_person(shared_house, owner, "MEMBER"), await add_person(shared_house, owner, "VIEWER")
     cancelled = await member.ask(
-        "mutation ($id: ID!) { cancelJob(id: $id) { job { state } userErrors { code } } }", id=gid("job", job)
+        "mutation ($id: ID!) { cancelJob(input: {id: $id}) { job { state } userErrors { code } } }", id=gid("job", job)
     )
     assert cancelled["cancelJob"] == {"job": {"state": "CANCELLED"}, "userErrors": []}
     given = {"email": "friend@agency.example", "name": "A friend", "role": "VIEWER", "password": PASSWORD}
@@ -120,7 +120,7 @@ async def test_a_key_that_manages_members_touches_no_owner(shared_house: House) 
     owner = await new_owner(shared_house)
     admin, member = await add_person(shared_house, owner, "ADMIN"), await add_person(shared_house, owner, "MEMBER")
     document = 'mutation ($scopes: [Scope!]!) { createApiKey(input: {name: "x", scopes: $scopes}) { secret } }'
-    reader = ["MEMBERS_WRITE", "JOBS_READ", "CONTACTS_READ", "CONNECTIONS_READ"]
+    reader = ["MEMBERS_WRITE", "JOBS_READ", "CONTACTS_READ", "CONNECTIONS_READ", "WORKFLOWS_READ"]
     secret = (await admin.ask(document, scopes=reader))["createApiKey"]["secret"]
     program = Person(Client(shared_house.http, secret), owner.account_id, admin.user_id, "")
     assert codes(await update(program, member, role="ADMIN")) == ["API-004"]  # may do more than the key

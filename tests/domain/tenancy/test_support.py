@@ -13,7 +13,7 @@ from tests.factories.rows import add_job, gid, unit_of
 
 GRANT = """mutation ($input: GrantSupportAccessInput!) { grantSupportAccess(input: $input) {
   grant { id reason expiresAt revokedAt } userErrors { code field } } }"""
-REVOKE = "mutation ($id: ID!) { revokeSupportAccess(id: $id) { grant { revokedAt } userErrors { code } } }"
+REVOKE = "mutation ($id: ID!) { revokeSupportAccess(input: {id: $id}) { grant { revokedAt } userErrors { code } } }"
 LOG = "{ accessLog { totalCount nodes { actorType actorName action resource outcome requestId ip } } }"
 WHO = "{ viewer { name isSupport account { id } scopes } }"
 
@@ -65,8 +65,8 @@ async def test_support_looks_and_mends_jobs_but_changes_nothing_else(shared_hous
         job = await add_job(unit)
     support = inside(staff, owner)
     scopes = (await support.ask(WHO))["viewer"]["scopes"]
-    assert set(scopes) == {"JOBS_READ", "JOBS_WRITE", "CONTACTS_READ", "CONNECTIONS_READ", "LOGS_READ"}
-    cancel = "mutation ($id: ID!) { cancelJob(id: $id) { job { state } userErrors { code } } }"
+    assert set(scopes) == {"JOBS_READ", "JOBS_WRITE", "CONTACTS_READ", "CONNECTIONS_READ", "WORKFLOWS_READ", "LOGS_READ"}
+    cancel = "mutation ($id: ID!) { cancelJob(input: {id: $id}) { job { state } userErrors { code } } }"
     assert (await support.ask(cancel, id=gid("job", job)))["cancelJob"]["job"] == {"state": "CANCELLED"}
     for document in (
         'mutation { m: createApiKey(input: {name: "x", scopes: [JOBS_READ]}) { userErrors { code } } }',
@@ -82,7 +82,7 @@ async def test_what_support_does_carries_the_person_s_name(shared_house: House) 
     await let_in(owner)
     async with unit_of(shared_house, owner.account_id) as unit:
         job = await add_job(unit)
-    await inside(staff, owner).ask(f'mutation {{ cancelJob(id: "{gid("job", job)}") {{ userErrors {{ code }} }} }}')
+    await inside(staff, owner).ask(f'mutation {{ cancelJob(input: {{id: "{gid("job", job)}"}}) {{ userErrors {{ code }} }} }}')
     newest = (await owner.ask("{ auditLog(first: 1) { nodes { actorType actorName action } } }"))["auditLog"]["nodes"]
     staff_name = (await staff.ask(WHO))["viewer"]["name"]
     assert newest == [{"actorType": "SUPPORT", "actorName": staff_name, "action": "job.cancel"}]
@@ -116,7 +116,7 @@ async def test_a_use_that_fails_is_in_the_log_as_well(shared_house: House) -> No
     owner, staff = await new_owner(shared_house), await new_owner(shared_house, is_staff=True)
     await let_in(owner)
     support = inside(staff, owner)
-    await support.ask('mutation { cancelJob(id: "job_00000000000000000000000000") { userErrors { code } } }')
+    await support.ask('mutation { cancelJob(input: {id: "job_00000000000000000000000000"}) { userErrors { code } } }')
     assert await refused(support, "{ users { totalCount } }") == "200 API-004"
     actions = [entry["action"] for entry in (await owner.ask(LOG))["accessLog"]["nodes"]]
     assert actions == ["users", "cancelJob"]
