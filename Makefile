@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 
 PYTHON ?= python3
+# the tests wait more than they work: one process more than there are cores
+PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(8, len(os.sched_getaffinity(0)) + 1))' 2>/dev/null)
 VENV := .venv
 BIN := $(VENV)/bin
 # names the interpreter, so that another Python makes another environment
@@ -26,7 +28,7 @@ run: $(INSTALLED) $(VENV)/graphiql ## the whole system in this terminal; OPTIONS
 
 .PHONY: test
 test: $(INSTALLED_DEV) ## the tests; ARGS="tests/jobs -k name" chooses
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist worksteal $(ARGS)
 
 .PHONY: check
 check: lint ## everything a change must pass
@@ -43,6 +45,10 @@ lint: $(INSTALLED_DEV) ## ruff, mypy, the arrows between packages, the printed s
 .PHONY: bench
 bench: $(INSTALLED_DEV) ## the benchmarks, with medians
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+.PHONY: chaos
+chaos: $(INSTALLED_DEV) ## everything dies at random under load, then it is judged; ARGS="--seed 7 --minutes 3"
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 .PHONY: doctor
 doctor: $(INSTALLED) ## what is missing or unreachable

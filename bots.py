@@ -4,6 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
+from uuid import UUID
 
 import typer
 
@@ -134,6 +135,19 @@ def account(
         settings.load().database_url, name=name, owner_name=owner, email=email, password=password, is_staff=staff
     )
     typer.echo(f"Account {asyncio.run(made).name} is made; its owner signs in as {email}.")
+
+
+@app.command()
+def suspend(
+    account: Annotated[UUID, typer.Argument(help="The account's UUID.")],
+    end: Annotated[bool, typer.Option(help="End its suspension instead.")] = False,
+) -> None:
+    """Let an account's jobs wait, at their next checkpoint, until its subscription is renewed."""
+    from domain import settings
+    from domain.recovery import suspension
+
+    found = asyncio.run(suspension.set_from_command_line(settings.load().database_url, account_id=account, suspended=not end))
+    typer.echo(f"{found.name} is {'active' if end else 'suspended'}.")
 
 
 @app.command()

@@ -12,16 +12,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 
 from db.rls import APP_ROLE, SYSTEM_ROLE
 
-_DEAD = (asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, OSError)
+# The internal one is what the driver says of a connection that broke off in the middle of an answer.
+_DEAD = (
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    OSError,
+)
 _WORKED = "worked"
 
 
 class Database:
     """The connections of one process. Open it inside the event loop that uses it, and never carry it across a fork."""
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
-        self._app = _engine(url, role=APP_ROLE, pool_size=pool_size)
-        self._system = _engine(url, role=SYSTEM_ROLE, pool_size=max(2, pool_size // 2))
+    def __init__(self, url: str, *, pool_size: int = 10, idle_seconds: float = 15.0) -> None:
+        """A transaction in which nothing happens for `idle_seconds` is ended by PostgreSQL, and what it locked is free."""
+        self._app = _engine(url, role=APP_ROLE, pool_size=pool_size, idle_seconds=idle_seconds)
+        self._system = _engine(url, role=SYSTEM_ROLE, pool_size=max(2, pool_size // 2), idle_seconds=idle_seconds)
 
     def account(self, account_id: UUID) -> AbstractAsyncContextManager[AsyncSession]:
         """A transaction that sees the rows of `account_id` and no others; commits at the end, rolls back on an exception."""
@@ -55,7 +63,7 @@ class Database:
         await self._system.dispose()
 
 
-def _engine(url: str, *, role: str, pool_size: int) -> AsyncEngine:
+def _engine(url: str, *, role: str, pool_size: int, idle_seconds: float) -> AsyncEngine:
     return create_async_engine(
         sa.make_url(url).set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
@@ -66,7 +74,16 @@ def _engine(url: str, *, role: str, pool_size: int) -> AsyncEngine:
         hide_parameters=True,  # a failed statement's values are customers' data, and its message reaches logs and job pages
         json_serializer=lambda value: orjson.dumps(value, default=str).decode(),
         json_deserializer=orjson.loads,
-        connect_args={"server_settings": {"role": role, "application_name": role}, "timeout": 5, "command_timeout": 60},
+        connect_args={
+            "server_settings": {
+                "role": role,
+                "application_name": role,
+                # A process that was frozen or cut off in a transaction would hold its job's row, which no sweep could take.
+                "idle_in_transaction_session_timeout": f"{idle_seconds * 1000:.0f}",
+            },
+            "timeout": 5,
+            "command_timeout": 60,
+        },
     )
 
 

@@ -1,6 +1,8 @@
 """The demo: an account to sign in with, and its main job played in the terminal as a client would see it."""
 
 import asyncio
+import base64
+import hmac
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,7 +20,6 @@ from domain.tenancy import accounts, sessions
 from domain.tenancy.sessions import Device
 
 EMAIL = "owner@demo.example"
-PASSWORD = "correct horse battery staple"  # noqa: S105 -- of the demo account only, which exists in demo mode only
 _ENDED = {"SUCCEEDED", "PARTIAL", "FAILED", "CANCELLED", "SKIPPED"}
 
 _START = "mutation { startGhlAuthorization { authorizationUrl state userErrors { message } } }"
@@ -36,23 +37,30 @@ class DemoFailed(Exception):
     """The demo did not come to its end; the message says where."""
 
 
-async def ensure_account(database: Database) -> User:
+def password(settings: Settings) -> str:
+    """The demo account's: another one in each installation, since a demo may be reachable from other machines."""
+    key = settings.access_token_key.get_secret_value().encode()
+    letters = base64.b32encode(hmac.digest(key, b"password of the demo account", "sha256")).decode().lower()
+    return "-".join(letters[start : start + 5] for start in range(0, 20, 5))
+
+
+async def ensure_account(database: Database, settings: Settings) -> User:
     """The demo account's owner, made where there is none yet."""
     async with database.system_across_accounts() as session:
         user = (await session.scalars(sa.select(User).where(User.email == EMAIL))).one_or_none()
     if user is None:
         try:
             _, user = await accounts.create_account(
-                database, name="Demo Agency", owner_name="Demo Owner", email=EMAIL, password=PASSWORD
+                database, name="Demo Agency", owner_name="Demo Owner", email=EMAIL, password=password(settings)
             )
         except accounts.EmailTaken:  # another process was faster
-            return await ensure_account(database)
+            return await ensure_account(database, settings)
     return user
 
 
 async def token(database: Database, settings: Settings) -> str:
     """A fresh access token of the demo account, for GraphiQL's headers."""
-    user = await ensure_account(database)
+    user = await ensure_account(database, settings)
     tokens = await sessions.start_session(database, settings, user=user, device=Device(user_agent="GraphiQL"))
     return tokens.access_token
 
@@ -78,7 +86,7 @@ async def play(public_url: str, settings: Settings) -> None:
         message = await _draw(client, console, job["id"])
     console.print(f"[green]{message}[/]")
     console.print(f"\nThe demo account's token (15 minutes; GraphiQL has a fresh one):\n[dim]{access_token}[/]", soft_wrap=True)
-    console.print(f"Sign in as {EMAIL} with the password: {PASSWORD}")
+    console.print(f"Sign in as {EMAIL} with the password: {password(settings)}")
 
 
 async def _location(client: httpx.AsyncClient, console: Console) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 
-def environment(given: Mapping[str, str], *, public_url: str, sandbox_url: str) -> dict[str, str]:
-    """Return `given` with what it lacks for a demo. What `given` holds always wins."""
+def environment(given: Mapping[str, str], *, public_url: str, sandbox_url: str, mail_port: int | None = None) -> dict[str, str]:
+    """Return `given` with what it lacks for a demo. What `given` holds always wins; with it GoHighLevel's place there is no
+    sandbox, and so none that takes e-mail (at `mail_port`) and Slack's messages.
+    """
     public_url = given.get("PUBLIC_URL", public_url)
     supplied = {
         "DEMO": "true",
@@ -20,6 +22,10 @@ def environment(given: Mapping[str, str], *, public_url: str, sandbox_url: str) 
         "GHL_AUTHORIZE_URL": f"{sandbox_url}/v2/oauth/chooselocation",
         "SANDBOX_WEBHOOK_URL": f"{public_url}/webhooks/gohighlevel",
     }
+    if "GHL_API_URL" not in given:
+        supplied["SLACK_URL"] = sandbox_url
+        if mail_port is not None:
+            supplied |= {"SMTP_URL": f"smtp://127.0.0.1:{mail_port}", "SANDBOX_MAIL_PORT": str(mail_port)}
     return supplied | dict(given)
 
 

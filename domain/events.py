@@ -37,6 +37,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Announcement:
+    """A change of something that `account_id` has, for whoever publishes it."""
+
+    account_id: UUID
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
 class Hint:
     """What changed since the last hint; with `gap`, unknown things may have changed too."""
 
@@ -144,14 +152,25 @@ class Events:
         boxes = self._mailboxes.get(account_id)
         if not boxes:
             return
-        if message == _GAP_MESSAGE:
+        changes = _read(message)
+        if changes is None:
             for mailbox in [box for group in boxes.values() for box in group]:
                 mailbox.put(None)
             return
-        for noun, subject in orjson.loads(message):
-            change = Change(noun, UUID(subject))
+        for change in changes:
             for mailbox in (*boxes.get(change.id, ()), *boxes.get(None, ())):
                 mailbox.put(change)
+
+
+def _read(message: str) -> list[Change] | None:
+    """None for a gap. So is what nobody can read: it must not end the listening, and something did change."""
+    if message == _GAP_MESSAGE:
+        return None
+    try:
+        return [Change(noun, UUID(subject)) for noun, subject in orjson.loads(message)]
+    except (ValueError, TypeError):
+        log.warning("events.unreadable", message=message[:200])
+        return None
 
 
 def _channel(account_id: UUID) -> str:

@@ -14,6 +14,7 @@ from domain.errors import Invalid
 
 MAX_PAGE = 100
 DEFAULT_PAGE = 50
+_INTEGER = 2**31  # what PostgreSQL keeps an integer in
 
 T = TypeVar("T")
 
@@ -49,7 +50,7 @@ class Window:
 class Order:
     """Ordering columns, none of them nullable, the last one unique, all in one direction: an index can then serve the page.
 
-    They are texts, times and ids.
+    They are texts, numbers, times and ids.
     """
 
     columns: tuple[InstrumentedAttribute[Any], ...]
@@ -109,6 +110,8 @@ async def count(session: AsyncSession, page: Page[Any]) -> int:
 
 def _parse(python_type: type, value: Any) -> Any:
     """Raises TypeError or ValueError for what was no value of such a column."""
+    if python_type is int and type(value) is int and abs(value) < _INTEGER:
+        return value
     if not isinstance(value, str):
         raise TypeError(value)
     if python_type is datetime:

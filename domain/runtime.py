@@ -1,5 +1,6 @@
 """The one composition root: what a process holds open. Web, workers, clock and command line each open one."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,18 +13,24 @@ from redis.exceptions import RedisError
 
 from db.models.jobs import Job, Lane
 from db.session import Database
-from domain import reactions
+from domain import metrics, reactions
 from domain.actor import Actor
 from domain.crm.connections.app import GhlApp
 from domain.events import Change, Events
+from domain.files.links import Links
+from domain.files.store import FileStore
 from domain.jobs import admission
 from domain.jobs.carrier import Carrier
+from domain.notifications.outbox import Outbox
 from domain.settings import Settings
 from domain.tenancy.vault import Vault
 from domain.unit import Unit
 from domain.vendors.gohighlevel.oauth import OAuth, OAuthApp
 from domain.vendors.http import VendorHttp, open_client
 from domain.vendors.limits import Limiter
+from domain.vendors.mail.client import MailServer
+from domain.vendors.slack.client import Slack
+from domain.webhooks.sending import Sender
 
 CALLBACK_PATH = "/oauth/gohighlevel/callback"
 WEBHOOK_PATH = "/webhooks/gohighlevel"
@@ -53,31 +60,46 @@ class Runtime:
     redis: redis.Redis
     vault: Vault
     ghl: GhlApp
+    files: FileStore
+    links: Links
+    webhooks: Sender
+    outbox: Outbox
 
     def unit(self, actor: Actor) -> AbstractAsyncContextManager[Unit]:
         """One transaction as `actor`; after its commit, what the unit promised is delivered."""
         return _unit(self, actor)
 
     async def admit(self, lane: Lane, account_id: UUID | None = None) -> None:
-        """Let ready jobs start. A failure is logged: the clock admits again within seconds."""
-        try:
-            admitted = await admission.admit(self.database, self.carrier, lane=lane, account_id=account_id)
-        except Exception as error:  # noqa: BLE001 -- what was asked for is committed, and must not fail for this
-            log.warning("admission.failed", error=str(error), kind=type(error).__name__, lane=lane.value)
-            return
-        for job in admitted:
-            await self.announce(job)
+        """Let ready jobs start, as many as there is room for. A failure is logged: the clock admits again within seconds."""
+        full = True
+        while full:
+            try:
+                with metrics.STEPS.labels("admit").time():
+                    admitted = await admission.admit(
+                        self.database, self.carrier, lane=lane, account_id=account_id, lease=self.settings.lease
+                    )
+            except Exception as error:  # noqa: BLE001 -- what was asked for is committed, and must not fail for this
+                log.warning("admission.failed", error=str(error), kind=type(error).__name__, lane=lane.value)
+                return
+            for job in admitted:
+                await self.announce(job)
+            full = len(admitted) >= admission.BATCH
 
     async def react(self) -> None:
         """Let what follows from the jobs' latest moves happen now. A failure is logged: the clock does it within seconds."""
         try:
-            async with self.database.system_across_accounts() as session:
-                moved = await reactions.react(session)
+            with metrics.STEPS.labels("react").time():
+                async with self.database.system_across_accounts() as session:
+                    followed = await reactions.react(session)
         except Exception as error:  # noqa: BLE001 -- the moves stay until somebody has reacted to them
             log.warning("reactions.failed", error=str(error), kind=type(error).__name__)
             return
+        moved = [each for each in followed if isinstance(each, Job)]
         for job in moved:
             await self.announce(job)
+        for told in followed:
+            if not isinstance(told, Job):
+                await self.publish(told.account_id, [told.change])
         for lane in {job.lane for job in moved}:
             await self.admit(lane)
 
@@ -96,7 +118,7 @@ class Runtime:
 @asynccontextmanager
 async def open_runtime(settings: Settings, *, pool_size: int = 10) -> AsyncIterator[Runtime]:
     """Open in the event loop that uses it; closes in reverse order."""
-    database = Database(settings.database_url, pool_size=pool_size)
+    database = Database(settings.database_url, pool_size=pool_size, idle_seconds=settings.lease_seconds / 2)
     events = Events(settings.redis_url)
     carrier = Carrier(settings.redis_url)
     connection: redis.Redis = redis.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=5)
@@ -123,14 +145,30 @@ async def open_runtime(settings: Settings, *, pool_size: int = 10) -> AsyncItera
         open_unit=open_unit,
         redirect_uri=settings.public_url.rstrip("/") + CALLBACK_PATH,
     )
-    runtime = Runtime(settings, database, events, carrier, connection, vault, ghl)
+    files = FileStore(settings.files_url or (settings.data_dir / "files").absolute().as_uri())
+    links = Links(settings.access_token_key, settings.public_url)
+    webhooks = Sender(vault, allow_loopback=settings.is_sandboxed)
+    outbox = Outbox(
+        database=database,
+        open_unit=open_unit,
+        vault=vault,
+        files=files,
+        slack=Slack(VendorHttp(http, vendor="Slack"), settings.slack_url),
+        mail=None if settings.smtp_url is None else MailServer.parse(settings.smtp_url.get_secret_value()),
+        mail_from=settings.mail_from,
+        site=(settings.spa_url or settings.public_url).rstrip("/"),
+    )
+    runtime = Runtime(settings, database, events, carrier, connection, vault, ghl, files, links, webhooks, outbox)
     await events.open()
+    pulse = asyncio.create_task(metrics.Pulse().watch())
     try:
         yield runtime
     finally:
+        pulse.cancel()
         await ghl.settle()
         await events.close()
         await http.aclose()
+        await webhooks.close()
         carrier.close()
         await connection.aclose()
         await database.close()

@@ -12,7 +12,7 @@ from domain.actor import Actor, Scope
 from domain.events import Change
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Unit:
     """What a command or query works in. `Runtime.unit` opens it; only that commits, and then delivers what was promised here.
 

@@ -20,6 +20,8 @@ from db.base import new_id
 from db.models.tenancy import AccessOutcome, ActorType
 from domain import runtime as runtimes
 from domain import settings as environment
+from domain import tracing
+from domain.files import links
 from domain.logs import configure
 from domain.runtime import CALLBACK_PATH, WEBHOOK_PATH, Runtime
 from domain.settings import Settings, SettingsError
@@ -28,7 +30,7 @@ from domain.tenancy.budget import OPERATIONS
 from domain.vendors.gohighlevel.webhooks import load_public_key
 from graph.context import Context, make_context
 from graph.execution import Executor, Operation
-from graph.routes import health, landing, oauth, webhooks
+from graph.routes import files, health, landing, oauth, pages, webhooks
 from graph.schema import schema
 from graph.transports.endpoint import GraphQLEndpoint
 from graph.transports.graphiql import graphiql_files
@@ -43,6 +45,7 @@ def create_app(settings: Settings | None = None) -> "App":
     """The ASGI application; settings come from the environment where none are given. Raises SettingsError."""
     loaded = settings or environment.load()
     configure(loaded.log_level, process="web")
+    tracing.configure(loaded.otel_exporter_otlp_endpoint, process="web")
     return App(loaded)
 
 
@@ -61,12 +64,13 @@ class App:
             WebSocketRoute("/graphql", self._serve_graphql),
             Route(CALLBACK_PATH, oauth.callback),
             Route(WEBHOOK_PATH, webhooks.gohighlevel, methods=["POST"]),
+            Route(links.PATH + "{token}", files.download),
             Route("/healthz", health.alive),
             Route("/readyz", health.ready),
             Route("/metrics", health.metrics),
         ]
         if settings.graphiql:
-            routes += [Route("/", landing.page), graphiql_files()]
+            routes += [Route("/", landing.page), *pages.ROUTES, graphiql_files()]
         cors = Middleware(
             CORSMiddleware,
             allow_origins=list(settings.allowed_origins),
@@ -126,10 +130,21 @@ class Requests:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
+        if scope["type"] == "websocket":  # each of its operations is traced by itself
+            await self._serve(scope, receive, send, tracing.Span())
+            return
+        parent = tracing.parse(Headers(scope=scope).get("traceparent"))
+        with tracing.span(scope["method"], kind="server", parent=parent) as span:
+            await self._serve(scope, receive, send, span)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, span: tracing.Span) -> None:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _GIVEN_ID.fullmatch(given) else new_id().hex
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        if (trace_id := tracing.trace_id()) is not None:
+            structlog.contextvars.bind_contextvars(trace_id=trace_id)
+        span.set({"bots.request_id": request_id})
         started, status = perf_counter(), 0
 
         async def sending(message: Message) -> None:
@@ -145,7 +160,11 @@ class Requests:
             if scope["type"] == "http":
                 route = getattr(scope.get("route"), "path", "other")
                 _REQUESTS.labels(route, scope["method"], status).observe(perf_counter() - started)
-            structlog.contextvars.unbind_contextvars("request_id")
+                span.rename(f"{scope['method']} {route}")
+                span.set(
+                    {"http.request.method": scope["method"], "http.route": route, "http.response.status_code": status or None}
+                )
+            structlog.contextvars.unbind_contextvars("request_id", "trace_id")
 
 
 def _graphql(runtime: Runtime) -> GraphQLEndpoint:

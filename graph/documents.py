@@ -24,8 +24,10 @@ from graphql import (
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 
 from graph import errors
+from graph.cost import Weight, weigh
 from graph.errors import refuse
-from graph.limits import Limits, Weight, check_shape, weigh
+from graph.limits import Limits
+from graph.shape import check_shape
 
 MAX_VALIDATION_ERRORS: Final = 20
 RESUME_PREFIX: Final = "after"  # root arguments of a subscription so named say where to resume, not what to watch

@@ -3,45 +3,57 @@
 Types take them from here: strawberry shows an enum as it finds it when it first sees it.
 """
 
-from enum import StrEnum
-
-import strawberry
-
 from db.models.crm.connections import ConnectionStatus, LocationStatus
 from db.models.crm.contacts import ContactSource, ContactSyncState
 from db.models.crm.syncs import ConflictPolicy, SyncDirection
-from db.models.jobs import AttemptOutcome, JobState, Lane, LogLevel
+from db.models.jobs import AttemptOutcome, Attention, JobState, Lane, LogLevel
+from db.models.notifications import Channel as NotificationChannel
+from db.models.notifications import DeliveryState, NotificationEvent, SlackStatus
+from db.models.queues import DependencyPolicy
+from db.models.recovery import EffectState, ItemState
 from db.models.tenancy import AccessOutcome, ActorType, Role
+from db.models.webhooks import WebhookDeliveryState
 from domain.actor import Scope
 from domain.crm.contacts.queries import ContactOrder
-from domain.jobs.feeds import UpdateKind
-from domain.jobs.queries import JobOrder
+from domain.jobs.options import RecoveryOption
+from domain.jobs.queries import JobOrder, StatusGroup
+from domain.jobs.queue import JobPriority
+from domain.jobs.updates import UpdateKind
+from domain.webhooks.events import WebhookEvent
+from graph.vocabulary import show as _show
 
 __all__ = [
     "AccessOutcome",
     "ActorType",
     "AttemptOutcome",
+    "Attention",
     "ConflictPolicy",
     "ConnectionStatus",
     "ContactOrder",
     "ContactSource",
     "ContactSyncState",
+    "DeliveryState",
+    "DependencyPolicy",
+    "EffectState",
+    "ItemState",
     "JobOrder",
+    "JobPriority",
     "JobState",
     "Lane",
     "LocationStatus",
     "LogLevel",
+    "NotificationChannel",
+    "NotificationEvent",
+    "RecoveryOption",
     "Role",
     "Scope",
+    "SlackStatus",
+    "StatusGroup",
     "SyncDirection",
     "UpdateKind",
+    "WebhookDeliveryState",
+    "WebhookEvent",
 ]
-
-
-def _show(enum: type[StrEnum], description: str, *, name: str | None = None, **values: str) -> None:
-    strawberry.enum(enum, name=name, description=description)
-    for value in enum.__strawberry_definition__.values:  # type: ignore[attr-defined]  # strawberry puts it there
-        value.description = values[value.name]
 
 
 _show(
@@ -115,8 +127,8 @@ _show(
     PARTIAL="It did a part of it.",
     FAILED="It met an error.",
     CANCELLED="It was stopped.",
-    WAITING="It cannot go on without a person.",
-    SNOOZED="An outside system limits our rate; costs no retry.",
+    WAITING="It cannot go on without a person, or before another job has ended.",
+    SNOOZED="It goes on later, such as when an outside system limits our rate; costs no retry.",
     HANDED_BACK="Its worker stopped or the job was paused; costs no retry.",
     LOST="Its worker fell silent.",
 )
@@ -127,13 +139,81 @@ _show(
     WARNING="Something was left out.",
     ERROR="Something failed.",
 )
-_show(JobOrder, "How jobs are sorted.", NEWEST="Those asked for last come first.", OLDEST="Those asked for first come first.")
+_show(
+    Attention,
+    "What support and the customer agreed on about a job.",
+    REQUIRES_ACTION="The customer has to do something; a note says what.",
+    RESOLVED="Nothing has to be done any more.",
+)
+_show(
+    ItemState,
+    "How one item of a job stands.",
+    PENDING="It is still to be done.",
+    DONE="It is done.",
+    FAILED="It failed; a retry of the job does it again.",
+)
+_show(
+    EffectState,
+    "Whether something outside happened.",
+    INTENDED="It was begun.",
+    DONE="It happened.",
+    UNKNOWN="Nobody can tell; a person finds out and says so with settleJobEffect.",
+)
+_show(
+    RecoveryOption,
+    "A way on for a job that did not do what it was asked for.",
+    RETRY="retryJob: from its last checkpoint.",
+    RETRY_FAILED="retryJob with `onlyFailed`: its failed items alone.",
+    REAUTHORIZE="Connect the integration again; then retry, unless the job goes on by itself.",
+    ACCEPT_CHANGES="retryJob with `acceptChanges`: from the beginning, by what was changed since.",
+    SETTLE_EFFECT="Find out whether it happened outside, and say so with settleJobEffect; then retry.",
+    RENEW="Renew the account's subscription; the job then goes on by itself.",
+    ASK_AGAIN="Ask for the same work anew.",
+    CONTACT_SUPPORT="Let support look at it.",
+    ARCHIVE="Give it up, and leave it out of lists: archiveJob.",
+)
+_show(
+    JobOrder,
+    "How jobs are sorted.",
+    NEWEST="Those asked for last come first.",
+    OLDEST="Those asked for first come first.",
+    FINISHED="Those that ended last come first; only those that have ended.",
+)
+_show(
+    StatusGroup,
+    "Where a job stands, as a dashboard's tabs say it. Each job is in exactly one.",
+    name="JobStatusGroup",
+    ACTIVE="ADMITTED, RUNNING or CANCELLING: it holds a slot.",
+    QUEUED="READY or BLOCKED, and not paused.",
+    SCHEDULED="SCHEDULED, and not paused.",
+    RETRYING="BACKOFF, and not paused.",
+    WAITING="WAITING for somebody, and not paused.",
+    PAUSED="Paused, and without a slot.",
+    COMPLETED="SUCCEEDED or PARTIAL.",
+    FAILED="FAILED.",
+    CANCELLED="CANCELLED or SKIPPED.",
+)
+_show(
+    JobPriority,
+    "How soon a job starts: a higher level comes first at the next admission; what runs already is left to run.",
+    LOW="After all else.",
+    NORMAL="In the order of asking.",
+    HIGH="Before what is normal.",
+    URGENT="Before all but what was boosted.",
+)
+_show(
+    DependencyPolicy,
+    "What the end of a job means for one that follows it.",
+    SUCCEEDED="It follows success only; after another end it is skipped.",
+    ENDED="It follows however that one ended.",
+)
 _show(
     UpdateKind,
     "What a subscription tells.",
     SNAPSHOT="How it is now.",
     CHANGED="What happened next.",
     RESYNC="How it is now, since the history that was asked for is gone.",
+    DELETED="It is gone; nothing more follows.",
 )
 _show(
     ConnectionStatus,
@@ -181,3 +261,58 @@ _show(
     REMOTE_DELETED="It is gone at GoHighLevel and kept here.",
 )
 _show(ContactOrder, "How contacts are sorted.", NEWEST="Those that came last come first.", NAME="By name.")
+_show(
+    WebhookEvent,
+    "What a webhook endpoint can be told of. In what is sent, JOB_COMPLETED is written job.completed, and so on.",
+    name="WebhookEventType",
+    JOB_COMPLETED="A job did all that was asked.",
+    JOB_PARTIAL="A job did a part of it.",
+    JOB_FAILED="A job failed for good.",
+    JOB_CANCELLED="A job was stopped.",
+    JOB_WAITING="A job cannot go on without a person.",
+    JOB_RETRYING="An attempt failed, and another one follows by itself.",
+)
+_show(
+    WebhookDeliveryState,
+    "How a delivery stands.",
+    PENDING="It is on its way, or waits for its next attempt.",
+    DELIVERED="The endpoint answered 2xx.",
+    FAILED="All attempts were spent, or the endpoint was disabled.",
+)
+_show(
+    NotificationEvent,
+    "What a person can be told of.",
+    JOB_COMPLETED="A job did all that was asked. By default in the app.",
+    JOB_FIRST_FAILURE="A job's first attempt failed; another follows. By default in the app and on the default channel.",
+    JOB_FAILED="A job failed for good. Critical; by default in the app and on the default channel.",
+    JOB_PARTIAL="A job did a part of what was asked. By default in the app and on the default channel.",
+    JOB_WAITING="A job waits for a person. By default in the app and on the default channel.",
+    JOB_CANCELLED="A job was cancelled. By default in the app.",
+    REQUIRES_ACTION="Support asks for something. By default in the app and on the default channel.",
+    NOTE_ADDED="Somebody wrote a note about a job. By default in the app.",
+    SCHEDULE_DISABLED="A schedule does not run any more. By default in the app and on the default channel.",
+    INTEGRATION_DISCONNECTED="An integration is not connected any more. Critical; in the app and on the default channel.",
+)
+_show(
+    NotificationChannel,
+    "Where a person is told.",
+    name="NotificationChannel",
+    IN_APP="In the app.",
+    EMAIL="By e-mail, to the address that the person signs in with.",
+    SLACK="In the account's Slack channel; by e-mail where none is connected.",
+)
+_show(
+    DeliveryState,
+    "How a message outside stands.",
+    name="NotificationDeliveryState",
+    QUEUED="It is sent as soon as it is due.",
+    SENDING="It is being sent.",
+    DELIVERED="It was handed over.",
+    FAILED="It was given up.",
+)
+_show(
+    SlackStatus,
+    "Whether the account's Slack channel takes messages.",
+    CONNECTED="It does.",
+    DISCONNECTED="It does not: it was disconnected here, or Slack takes no more for its webhook.",
+)

@@ -88,6 +88,8 @@ ERRORS: Final[dict[str, ErrorCode]] = {
     TOO_MANY: ErrorCode("Too many operations run on this socket.", "Complete some first, or open another socket."),
     MEDIA_TYPE: ErrorCode("We do not speak this media type.", "Send application/json; accept JSON or a stream."),
     TIMEOUT: ErrorCode("The request took too long to arrive.", "Send it again over a better connection."),
+    "FIL-001": ErrorCode("The file has expired, or is not there any more.", "Ask for it to be made again."),
+    "FIL-002": ErrorCode("The link to the file has expired.", "Ask for its `downloadUrl` again."),
     "BGJ-001": ErrorCode("The job took longer than it may.", "Retry it, or contact support."),
     "BGJ-002": ErrorCode("There are not enough credits.", "Purchase credits; the job then goes on by itself."),
     "BGJ-003": ErrorCode("An outside system limits our rate.", "Wait; the job goes on by itself."),
@@ -98,6 +100,36 @@ ERRORS: Final[dict[str, ErrorCode]] = {
         "The job cannot be retried as it stands.", "Retry jobs that failed, were cancelled or succeeded in part."
     ),
     "BGJ-021": ErrorCode("The job has ended already and cannot be cancelled.", "Reload it."),
+    "BGJ-022": ErrorCode("The job is too old to be retried: what it was asked for is not kept any more.", "Ask for it anew."),
+    "BGJ-023": ErrorCode("The job's stored arguments are damaged.", "Ask for the work anew, or contact support."),
+    "BGJ-024": ErrorCode("The account is suspended.", "Renew the subscription; jobs that wait then go on by themselves."),
+    "BGJ-025": ErrorCode(
+        "What the job works on was changed since it ended.", "Read `changes`; retry with `acceptChanges`, or ask for it anew."
+    ),
+    "BGJ-026": ErrorCode("What the job works on is not there any more.", "Connect it again, or archive the job."),
+    "BGJ-027": ErrorCode("The job has no failed items.", "Retry it as a whole."),
+    "BGJ-028": ErrorCode(
+        "Something outside may have happened, and nobody can be asked.", "Find out, settle the effect, and retry the job."
+    ),
+    "BGJ-029": ErrorCode("Whether the effect happened is not in question.", "Reload the job."),
+    "BGJ-030": ErrorCode("The job did what it was asked for; it needs nobody.", "Reload it."),
+    "BGJ-031": ErrorCode("The job is not marked as resolved.", "Reload it."),
+    "BGJ-032": ErrorCode("The job has not ended and cannot be archived.", "Cancel it first."),
+    "BGJ-050": ErrorCode(
+        "The job is not waiting: one that runs is not reordered, one that ended is not paused.", "Reload it, or cancel it."
+    ),
+    "BGJ-051": ErrorCode("An owner or admin has decided this; a member cannot change it.", "Ask an owner or admin."),
+    "BGJ-052": ErrorCode("There are no jobs of this kind.", "Take a kind from `jobSettings`."),
+    "BGJ-053": ErrorCode("The jobs would wait for each other for ever.", "Choose another job to wait for."),
+    "BGJ-054": ErrorCode("The job that is to be waited for has ended otherwise already.", "Retry that job first."),
+    "BGJ-055": ErrorCode("Another number of jobs fits now than you were shown.", "Look again, and confirm the new number."),
+    "BGJ-056": ErrorCode("The job has started already and cannot be made to wait.", "Choose a job that has not started."),
+    "NTF-001": ErrorCode("This is not the URL of an incoming webhook of Slack.", "Copy the URL from Slack's page once more."),
+    "NTF-002": ErrorCode("Slack takes no more messages for this webhook.", "Make a new one in Slack and connect that."),
+    "NTF-003": ErrorCode("Only people have notifications.", "Sign in as a person of the account."),
+    "WHK-001": ErrorCode("Webhooks do not go to such a URL.", "Use an https URL of a public address."),
+    "WHK-002": ErrorCode("Nothing is sent to a disabled webhook endpoint.", "Mend the receiver, then enable the endpoint."),
+    "WHK-003": ErrorCode("The account has as many webhook endpoints as it may.", "Delete one that is not used any more."),
     "GHL-001": ErrorCode("GoHighLevel no longer accepts the authorisation.", "Connect the agency again."),
     "GHL-002": ErrorCode("There is no such sub-account, or it is not connected.", "Verify the account; refresh the list."),
     "GHL-003": ErrorCode("Both sides had changed the same field; the policy decided.", "Review the contact and resolve."),
@@ -107,6 +139,21 @@ ERRORS: Final[dict[str, ErrorCode]] = {
     "GHL-021": ErrorCode("A contact cannot be used as it is and was skipped.", "Correct it at GoHighLevel and sync again."),
     "GHL-022": ErrorCode("A contact was deleted at GoHighLevel; it is kept here and marked.", "Delete it here, or keep it."),
     "GHL-023": ErrorCode("A contact could not be sent to GoHighLevel.", "Correct what the message names and sync again."),
+    "WFL-001": ErrorCode("A step of the workflow cannot be carried out as it is given.", "Correct what `field` leads to."),
+    "WFL-002": ErrorCode("The workflow was deleted.", "Choose another one, or make it anew."),
+    "WFL-003": ErrorCode(
+        "What a step of the workflow had started did not end well.",
+        "Look at that job; then retry the run, which goes on there.",
+    ),
+    "SCH-001": ErrorCode("The cron text cannot be used; `part` names the field of it that is wrong.", "Correct that part."),
+    "SCH-002": ErrorCode("There are no such times.", "Correct what `field` leads to."),
+    "SCH-003": ErrorCode("There is no such time zone.", "Use an IANA name, such as America/New_York."),
+    "SCH-004": ErrorCode("The moment has passed already.", "Choose one to come, or let it run now with ifPast: RUN_NOW."),
+    "SCH-005": ErrorCode("The schedule was deleted.", "Make a new one."),
+    "SCH-006": ErrorCode("The schedule is disabled: it has no workflow that it could run.", "Choose another workflow for it."),
+    "SCH-007": ErrorCode(
+        "Another schedule of the same workflow fires at the same time.", "Change one of them, if that is not meant."
+    ),
 }
 
 

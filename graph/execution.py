@@ -29,7 +29,8 @@ from graphql.execution import Executor as CoreExecutor
 from graphql.execution import create_source_event_stream, execute_root_selection_set, execute_subscription_event
 from strawberry.execution import optimized_is_awaitable
 
-from graph import errors, limits
+from domain import tracing
+from graph import cost, errors, limits
 from graph.documents import Document, Documents
 from graph.errors import refuse
 from graph.limits import Limits
@@ -60,8 +61,15 @@ class Context(Protocol):
     async def revoked(self) -> None:
         """Return once the credential was revoked; never, if it is not."""
 
-    def for_feed(self) -> Self:
-        """A fresh context of equal scope, with loaders of its own, detached from the one credential."""
+    @property
+    def person(self) -> Hashable:
+        """Who exactly asks, for what is told to each person alone."""
+
+    def for_feed(self, *, personal: bool = False) -> Self:
+        """A fresh context of equal scope, with loaders of its own, detached from the one credential.
+
+        A `personal` one keeps who asks.
+        """
 
     async def close(self) -> None:
         """Release what the context holds."""
@@ -92,6 +100,11 @@ class Operation:
     def type(self) -> OperationType:
         """Query, mutation or subscription."""
         return self.core.operation.operation
+
+    @property
+    def label(self) -> str:
+        """What a trace calls it, such as `mutation startContactSync`."""
+        return f"{self.type.value} {next(iter(self._root_fields(self.core.operation.selection_set)), '')}"
 
     @property
     def root_fields(self) -> list[str]:
@@ -162,9 +175,10 @@ class Executor:
         core = copy(operation.core)
         core.context_value = context
         try:
-            result = execute_root_selection_set(core)
-            if not isinstance(result, ExecutionResult):
-                result = await result
+            with tracing.span(operation.label):
+                result = execute_root_selection_set(core)
+                if not isinstance(result, ExecutionResult):
+                    result = await result
         except Exception as error:  # noqa: BLE001 - graphql-core keeps resolvers' errors; this is what goes wrong around them
             return self._failure(error, context)
         return self._encode(result, operation, context)
@@ -207,8 +221,8 @@ class Executor:
         if request.operation_name is not None or len(document.weights) != 1:
             self._check_name(document, request.operation_name)
         core = self._core(document, request)
-        cost = limits.cost_of(document.weights[core.operation], core.variable_values.coerced, self.limits)
-        return Operation(document, request, core, cost)
+        spent = cost.cost_of(document.weights[core.operation], core.variable_values.coerced, self.limits)
+        return Operation(document, request, core, spent)
 
     def _core(self, document: Document, request: Request) -> CoreExecutor[Any]:
         try:

@@ -27,7 +27,8 @@ class Feed(Protocol):
     """A sequence of items that grows. `domain` has them; they are made anew by each resolver that follows one.
 
     Items are shared by all who follow a feed of the same key, so what differs between them goes into the key. A feed must
-    outlive the context that made it: it holds the runtime and ids, not a transaction.
+    outlive the context that made it: it holds the runtime and ids, not a transaction. One with a true attribute `personal` is
+    followed by one person's devices only; for all others, who exactly asks is not known where it is made for many.
     """
 
     @property

@@ -54,7 +54,7 @@ class Live:
                 if source is not context:
                     await source.close()
                 # The subscriber's own context serves its first run only: by the next one, loaders remember what is old.
-                source = context.for_feed()
+                source = context.for_feed(personal=start.personal)
         finally:
             seat.leave()
             if source is not context:
@@ -72,13 +72,13 @@ class Live:
         """Whether nothing is watched, and nothing of what was is left."""
         return not (self._runs or self._readers or self._tasks)
 
-    def run_of(self, operation: Operation, context: Context) -> "SharedRun":
-        """The shared run that serves this operation in this scope; started if there is none."""
-        key = operation.sharing_key(context.scope)
+    def run_of(self, operation: Operation, context: Context, *, personal: bool = False) -> "SharedRun":
+        """The shared run that serves this operation in this scope (a personal one: this person); started if there is none."""
+        key = (operation.sharing_key(context.scope), context.person if personal else None)
         run = self._runs.get(key)
         if run is None:
             run = self._runs[key] = SharedRun(self, key, operation)
-            run.task = self._spawn(run.play(context))
+            run.task = self._spawn(run.play(context, personal=personal))
         return run
 
     def forget(self, run: "SharedRun") -> None:
@@ -197,9 +197,9 @@ class SharedRun:
             self._live.forget(self)
             self.task.cancel()
 
-    async def play(self, context: Context) -> None:
+    async def play(self, context: Context, *, personal: bool) -> None:
         """Execute and hand out until the feed ends or nobody is left; `context` is that of the first subscriber."""
-        own = context.for_feed()
+        own = context.for_feed(personal=personal)
         own.live = self
         try:
             async with aclosing(self._live.executor.events(self._operation, own)) as answers:
@@ -237,6 +237,7 @@ class _Start:
 
     def __init__(self, live: Live, seat: Seat, operation: Operation, context: Context) -> None:
         self.goes_on = False
+        self.personal = False
         self._live = live
         self._seat = seat
         self._operation = operation
@@ -245,8 +246,9 @@ class _Start:
     async def follow(self, feed: Feed, *, after: Any = None) -> AsyncGenerator[Item, None]:
         seat = self._seat
         run = seat.run
+        self.personal = getattr(feed, "personal", False)
         if run is None or seat.closed:
-            run = self._live.run_of(self._operation, self._context)
+            run = self._live.run_of(self._operation, self._context, personal=self.personal)
             run.take(seat)
         await run.ready.wait()
         if run.failed or run.reader is None:  # the seat holds the reason

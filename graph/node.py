@@ -27,6 +27,11 @@ def loads(prefix: str, load: ByIds) -> ByIds:
     return load
 
 
+def is_known(prefix: str) -> bool:
+    """Whether things of this id prefix can be fetched by their id."""
+    return prefix in _LOADS
+
+
 async def fetch(info: Info, text: str) -> Any:
     """The row of a global id; None where it does not exist or is another account's."""
     found = ids.decode(text)

@@ -15,17 +15,32 @@ from graph.about import about, resolved
 from graph.context import Info
 from graph.crm.accounts import GhlAccountsMutation, GhlAccountsQuery, GhlAccountsSubscription
 from graph.crm.contacts import ContactsMutation, ContactsQuery
+from graph.crm.locations import GhlLocationsMutation, GhlLocationsQuery
 from graph.crm.syncs import ReauthorizationRequiredError, SyncAlreadyRunningError, SyncsMutation, SyncsQuery
+from graph.files import File
+from graph.jobs.bulk import BulkJobsMutation, CountChangedError
 from graph.jobs.commands import JobsMutation
+from graph.jobs.exports import JobExportsMutation
 from graph.jobs.feeds import JobsSubscription
 from graph.jobs.lists import JobsQuery
+from graph.jobs.queue import JobQueueMutation, JobQueueQuery
+from graph.jobs.recovery import JobNotRecoverableError, JobRecoveryMutation
+from graph.jobs.settings import JobSettingsMutation, JobSettingsQuery
+from graph.jobs.summary import JobSummaryQuery, JobSummarySubscription
 from graph.leaves import LeafExecutor
 from graph.node import Node, fetch
+from graph.notifications.commands import NotificationsMutation
+from graph.notifications.feeds import NotificationsSubscription
+from graph.notifications.lists import NotificationsQuery
+from graph.recurrence import InvalidCronError
 from graph.scalars import SCALARS
+from graph.schedules import SchedulesMutation, SchedulesQuery
 from graph.tenancy.members import MembersMutation, MembersQuery
 from graph.tenancy.sessions import SessionsMutation
 from graph.tenancy.support import SupportMutation, SupportQuery
-from graph.user_errors import ErrorCodeInfo, GenericError, RateLimitedError, error_codes
+from graph.user_errors import ErrorCodeInfo, GenericError, RateLimitedError, StaleVersionError, error_codes
+from graph.webhooks import WebhooksMutation, WebhooksQuery
+from graph.workflows import WorkflowsMutation, WorkflowsQuery
 
 _MAX_NODES = 100
 
@@ -38,7 +53,22 @@ class RateLimit:
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(JobsQuery, ContactsQuery, SyncsQuery, GhlAccountsQuery, MembersQuery, SupportQuery):
+class Query(
+    JobsQuery,
+    JobSummaryQuery,
+    JobQueueQuery,
+    JobSettingsQuery,
+    ContactsQuery,
+    SyncsQuery,
+    GhlAccountsQuery,
+    GhlLocationsQuery,
+    MembersQuery,
+    SupportQuery,
+    NotificationsQuery,
+    WebhooksQuery,
+    WorkflowsQuery,
+    SchedulesQuery,
+):
     @resolved("Anything by its id; null where there is none of this id.", Node | None)
     async def node(self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Any global id.")]) -> Any:
         """Another account's is none."""
@@ -68,13 +98,29 @@ class Query(JobsQuery, ContactsQuery, SyncsQuery, GhlAccountsQuery, MembersQuery
 
 @strawberry.type(description="Everything that can be done.")
 class Mutation(
-    SessionsMutation, MembersMutation, SupportMutation, GhlAccountsMutation, SyncsMutation, ContactsMutation, JobsMutation
+    SessionsMutation,
+    MembersMutation,
+    SupportMutation,
+    GhlAccountsMutation,
+    GhlLocationsMutation,
+    SyncsMutation,
+    ContactsMutation,
+    JobsMutation,
+    JobExportsMutation,
+    JobRecoveryMutation,
+    JobSettingsMutation,
+    JobQueueMutation,
+    BulkJobsMutation,
+    NotificationsMutation,
+    WebhooksMutation,
+    WorkflowsMutation,
+    SchedulesMutation,
 ):
     pass
 
 
 @strawberry.type(description="Everything that can be watched.")
-class Subscription(JobsSubscription, GhlAccountsSubscription):
+class Subscription(JobsSubscription, JobSummarySubscription, NotificationsSubscription, GhlAccountsSubscription):
     pass
 
 
@@ -82,7 +128,17 @@ schema = strawberry.Schema(
     Query,
     Mutation,
     Subscription,
-    types=[GenericError, RateLimitedError, SyncAlreadyRunningError, ReauthorizationRequiredError],
+    types=[
+        File,
+        CountChangedError,
+        GenericError,
+        InvalidCronError,
+        JobNotRecoverableError,
+        RateLimitedError,
+        SyncAlreadyRunningError,
+        ReauthorizationRequiredError,
+        StaleVersionError,
+    ],
     execution_context_class=LeafExecutor,
     config=StrawberryConfig(auto_camel_case=True, scalar_map=SCALARS),
 )

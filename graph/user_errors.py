@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 import strawberry
 
 from domain.errors import DomainError, LimitReached, Unauthenticated, VendorBusy, VendorDown
-from graph.about import about, resolved
+from domain.tenancy.accounts import StaleVersion
+from graph.about import about, optional, resolved, shown
 from graph.errors import ERRORS
+from graph.node import Node
 
 if TYPE_CHECKING:
     from graph.schema import Query
@@ -33,6 +35,11 @@ class GenericError(UserError):
 @strawberry.type(description="Too much was asked too fast.")
 class RateLimitedError(UserError):
     retry_after_seconds: float | None = about("When it may succeed, in seconds from now; null where waiting does not help.")
+
+
+@strawberry.type(description="What was to be changed was changed since the client read it; nothing was done.")
+class StaleVersionError(UserError):
+    current: Node | None = optional("As it is now, with the version to send next; null where it is no Node.")
 
 
 @strawberry.type(description="What every mutation answers with, beside what it is about.")
@@ -64,6 +71,11 @@ def builds(error: type[DomainError]) -> Callable[[Build], Build]:
 @builds(VendorBusy)
 def _rate_limited(error: LimitReached | VendorBusy, base: dict[str, Any]) -> UserError:
     return RateLimitedError(**base, retry_after_seconds=error.retry_after)
+
+
+@builds(StaleVersion)
+def _stale_version(error: StaleVersion, base: dict[str, Any]) -> UserError:
+    return StaleVersionError(**base, current=shown(error.current))
 
 
 def user_error(error: DomainError) -> UserError:

@@ -2,22 +2,35 @@
 
 import asyncio
 import signal
+from functools import partial
 
 import structlog
 
 from db.models.jobs import Lane
+from domain import metrics, tracing
 from domain import runtime as runtimes
 from domain import settings as environment
 from domain.crm.connections import commands as connections
-from domain.jobs import sweeps
+from domain.jobs import dependencies, sweeps
 from domain.logs import configure
+from domain.notifications import gathering as notifications
+from domain.recovery import suspension
 from domain.runtime import Runtime
+from domain.schedules import firing as schedules
+from jobs.housekeeping import keep_house
+from jobs.outlets import deliver_all
 
-SWEEP = 5.0
-_PRUNE_EVERY = 720  # sweeps: an hour
+_SWEEPS_A_LEASE = 6
+_DISPATCHES_A_LEASE = 30
 _SOONEST = 0.05
 
-SWEEPS: tuple[sweeps.Sweep, ...] = (sweeps.ready_due, sweeps.take_back_lapsed, connections.wake_reauthorized)
+SWEEPS: tuple[sweeps.Sweep, ...] = (
+    sweeps.ready_due,
+    dependencies.release_blocked,
+    connections.wake_reauthorized,
+    suspension.wake_resumed,
+    notifications.close_lapsed,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +39,8 @@ def main() -> None:
     """Sweep until SIGTERM or SIGINT; raises SettingsError."""
     settings = environment.load()
     configure(settings.log_level, process="clock")
+    tracing.configure(settings.otel_exporter_otlp_endpoint, process="clock")
+    metrics.serve(settings.metrics_port, host=settings.metrics_host)
     asyncio.run(_main(settings))
 
 
@@ -33,41 +48,65 @@ async def _main(settings: environment.Settings) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with runtimes.open_runtime(settings, pool_size=2) as runtime:
+    async with runtimes.open_runtime(settings, pool_size=5) as runtime:
         log.info("clock.started")
-        round_number = 0
+        keeping_house = asyncio.create_task(keep_house(runtime))
+        delivering = asyncio.create_task(deliver_all(runtime))
+        dispatching = asyncio.create_task(_dispatch(runtime))
         while not stopping.is_set():
-            pause = await _round(runtime, prune=round_number % _PRUNE_EVERY == 0)
-            round_number += 1
+            pause = await _round(runtime)
             try:
                 await asyncio.wait_for(stopping.wait(), timeout=pause)
             except TimeoutError:
                 continue
+        keeping_house.cancel()
+        delivering.cancel()
+        dispatching.cancel()
+        await asyncio.wait({keeping_house, delivering, dispatching})
         log.info("clock.stopped")
 
 
-async def _round(runtime: Runtime, *, prune: bool) -> float:
+async def _round(runtime: Runtime) -> float:
     """Sweep once; returns the seconds until something is due, or until the next sweep."""
+    longest = runtime.settings.lease_seconds / _SWEEPS_A_LEASE
     try:
         await sweep(runtime)
         async with runtime.database.system_across_accounts() as session:
-            if prune:
-                await sweeps.prune(session)
-            due = await sweeps.next_due_in(session)
+            due = [await sweeps.next_due_in(session), await schedules.next_due_in(session)]
     except Exception as error:  # noqa: BLE001 -- the database may be away; the next round tries again
         log.warning("clock.failed", error=str(error), kind=type(error).__name__)
-        return SWEEP
-    return SWEEP if due is None else min(SWEEP, max(due, _SOONEST))
+        return longest
+    soonest = min((seconds for seconds in due if seconds is not None), default=longest)
+    return min(longest, max(soonest, _SOONEST))
+
+
+async def _dispatch(runtime: Runtime) -> None:
+    """Admit what a process that died after its commit could not: a person waits for it."""
+    while True:
+        await asyncio.sleep(runtime.settings.lease_seconds / _DISPATCHES_A_LEASE)
+        try:
+            async with runtime.database.system_across_accounts() as session:
+                lanes = await sweeps.lanes_to_admit(session)
+        except Exception as error:  # noqa: BLE001 -- the database may be away; soon it is tried again
+            log.warning("clock.dispatch_failed", error=str(error), kind=type(error).__name__)
+            continue
+        for lane in lanes:
+            await runtime.admit(lane)
 
 
 async def sweep(runtime: Runtime) -> None:
     """One round: move what is due, then admit in every lane."""
-    for step in SWEEPS:
-        async with runtime.database.system_across_accounts() as session:
-            moved = await step(session)
+    take_back_lapsed: sweeps.Sweep = partial(sweeps.take_back_lapsed, lease=runtime.settings.lease)
+    for step in (take_back_lapsed, *SWEEPS):
+        with metrics.STEPS.labels(getattr(step, "__name__", "take_back_lapsed")).time():  # a partial has no name
+            async with runtime.database.system_across_accounts() as session:
+                moved = await step(session)
         for job in moved:
             log.info("job.swept", job_id=str(job.id), state=job.state.value)
             await runtime.announce(job)
     await runtime.react()
     for lane in Lane:
         await runtime.admit(lane)
+    front_end = (runtime.settings.spa_url or runtime.settings.public_url).rstrip("/")
+    with metrics.STEPS.labels("fire_schedules").time():
+        await schedules.sweep(runtime.database, runtime.unit, front_end=front_end)

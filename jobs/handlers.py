@@ -11,7 +11,7 @@ from domain.runtime import Runtime
 A = TypeVar("A", bound=JobArgs)
 Handler = Callable[[Running[A], Runtime], Awaitable[Done]]
 
-MODULES = ("jobs.crm.contacts", "jobs.crm.webhooks")
+MODULES = ("jobs.bulk", "jobs.crm.contacts", "jobs.crm.webhooks", "jobs.exports", "jobs.retention", "jobs.workflows")
 
 _HANDLERS: dict[type[JobArgs], Handler[Any]] = {}
 

@@ -11,15 +11,16 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter, Histogram
 
-from db.models.jobs import AttemptOutcome, Job, JobState
+from db.models.jobs import AttemptOutcome, Attention, Job, JobState
+from domain import tracing
 from domain.errors import DomainError, VendorFailed, VendorUnauthorized
 from domain.jobs import args as job_args
 from domain.jobs import leases, retry
-from domain.jobs.admission import LEASE
 from domain.jobs.leases import Held
-from domain.jobs.lifecycle import AttemptEnd
+from domain.jobs.lifecycle import NOW, AttemptEnd
+from domain.jobs.options import SUSPENSION, PayloadDamaged, Suspended
 from domain.jobs.retry import Verdict
-from domain.jobs.running import CancelRequested, Done, HandBack, LeaseLost, Running
+from domain.jobs.running import CancelRequested, Done, HandBack, Later, LeaseLost, Running, WaitFor
 from domain.runtime import Runtime
 from jobs.handlers import handler_of
 
@@ -35,7 +36,9 @@ STARTED = Histogram(
 RAN = Histogram(
     "bots_job_run_seconds", "An attempt's duration", ["kind", "outcome"], buckets=(0.01, 0.1, 1, 10, 30, 60, 300, 1000, 3600)
 )
+RETRIED = Counter("bots_job_retries", "Attempts that another one follows", ["kind"])
 FENCED = Counter("bots_job_fenced_total", "Attempts whose lease went to another worker", ["kind"])
+_FAILURES = frozenset({JobState.FAILED, JobState.BACKOFF})
 
 log = structlog.get_logger(__name__)
 
@@ -49,18 +52,27 @@ class TimedOut(DomainError):
 async def claim(runtime: Runtime, *, job_id: UUID, fence: int, worker: str) -> Job | None:
     """Start an attempt; None when this push came twice or too late."""
     async with runtime.database.system_across_accounts() as session:
-        job = await leases.claim(session, job_id=job_id, fence=fence, worker=worker)
+        job = await leases.claim(session, job_id=job_id, fence=fence, worker=worker, lease=runtime.settings.lease)
     if job is not None:
         await runtime.announce(job)
-        STARTED.labels(job.kind).observe(
-            max(0.0, (datetime.now(UTC) - job.created_at).total_seconds()) if job.attempt == 1 else 0
-        )
+        STARTED.labels(job.kind).observe(max(0.0, (datetime.now(UTC) - job.run_at).total_seconds()))
     return job
 
 
 async def run(runtime: Runtime, job: Job, *, draining: asyncio.Event) -> None:
     """Run a claimed job to its outcome. Never raises for what a handler does; only for a database that is away."""
     structlog.contextvars.bind_contextvars(job_id=str(job.id), kind=job.kind, attempt=job.attempt, request_id=job.request_id)
+    with tracing.span(f"job {job.kind}", kind="consumer", parent=job.traceparent) as span:
+        if (trace_id := tracing.trace_id()) is not None:
+            structlog.contextvars.bind_contextvars(trace_id=trace_id)
+        span.set({"job.id": str(job.id), "job.kind": job.kind, "job.attempt": job.attempt, "bots.request_id": job.request_id})
+        moved = await _measured(runtime, job, draining)
+        span.set({"job.outcome": "fenced" if moved is None else moved.state.value})
+        if moved is not None and moved.state in _FAILURES:
+            span.fail(moved.error_code or moved.state.value)
+
+
+async def _measured(runtime: Runtime, job: Job, draining: asyncio.Event) -> Job | None:
     started = perf_counter()
     outcome = "fenced"
     try:
@@ -75,6 +87,9 @@ async def run(runtime: Runtime, job: Job, *, draining: asyncio.Event) -> None:
         log.info("job.ended", state=moved.state.value, seconds=round(perf_counter() - started, 3), message=moved.message)
         await runtime.announce(moved)
     RAN.labels(job.kind, outcome).observe(perf_counter() - started)
+    if outcome == JobState.BACKOFF:
+        RETRIED.labels(job.kind).inc()
+    return moved
 
 
 async def _run(runtime: Runtime, job: Job, draining: asyncio.Event) -> Job | None:
@@ -84,21 +99,37 @@ async def _run(runtime: Runtime, job: Job, draining: asyncio.Event) -> Job | Non
         return await _cancelled(runtime, job)
     except HandBack:
         return await _handed_back(runtime, job)
-    except asyncio.CancelledError:
-        if not draining.is_set():
+    except (WaitFor, Later) as pause:
+        return await _put_off(runtime, job, pause)
+    except asyncio.CancelledError as error:
+        if _is_stopped() and not draining.is_set():
             raise  # it was taken away
-        return await _handed_back(runtime, job)
+        return await (_handed_back(runtime, job) if _is_stopped() else _failed(runtime, job, error))
     except LeaseLost:
         raise
-    except Exception as error:  # noqa: BLE001 -- whatever a handler raises becomes the attempt's outcome
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a handler raises becomes the attempt's outcome
         return await _failed(runtime, job, error)
-    state = JobState.PARTIAL if done.partial else JobState.SUCCEEDED
-    values = {"message": done.message, "result": dict(done.result), "error_code": None, "error_message": None}
-    end = AttemptEnd(AttemptOutcome.PARTIAL if done.partial else AttemptOutcome.SUCCEEDED)
-    return await _release(runtime, job, state, end, values)
+    return await _ended_well(runtime, job, done)
+
+
+async def _ended_well(runtime: Runtime, job: Job, done: Done) -> Job | None:
+    values: dict[str, Any] = {"message": done.message, "result": dict(done.result), "error_code": None, "error_message": None}
+    if done.partial:
+        return await _release(runtime, job, JobState.PARTIAL, AttemptEnd(AttemptOutcome.PARTIAL), values)
+    if job.attention is Attention.REQUIRES_ACTION:
+        values |= {"attention": Attention.RESOLVED, "required_action": True, "attention_at": NOW}
+    return await _release(runtime, job, JobState.SUCCEEDED, AttemptEnd(AttemptOutcome.SUCCEEDED), values)
+
+
+def _is_stopped() -> bool:
+    """Whether somebody cancelled this task; else a cancellation is the handler's own, or of what it awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _handle(runtime: Runtime, job: Job, draining: asyncio.Event) -> Done:
+    if not job_args.is_intact(job.args, job.args_digest):
+        raise PayloadDamaged("The job's stored arguments are not those that were asked for.")
     args = job_args.read(job.kind, job.args)
     handler = handler_of(args)
     if handler is None:
@@ -114,7 +145,7 @@ async def _handle(runtime: Runtime, job: Job, draining: asyncio.Event) -> Done:
         raise TimedOut(f"The job took longer than its {job.timeout_seconds} s.") from None
 
 
-async def _failed(runtime: Runtime, job: Job, error: Exception) -> Job | None:
+async def _failed(runtime: Runtime, job: Job, error: BaseException) -> Job | None:
     verdict = TIMED_OUT if isinstance(error, TimedOut) else _judge(job, error)
     if not isinstance(error, DomainError):
         log.error("job.fault", exc_info=error)
@@ -131,26 +162,31 @@ async def _failed(runtime: Runtime, job: Job, error: Exception) -> Job | None:
         next_delay=verdict.delay,
     )
     values: dict[str, Any] = {"error_code": code, "error_message": end.error_message, "message": end.error_message}
+    if verdict.outlived:
+        message = f"The job's {job.timeout_seconds} s end before its next attempt. The last one failed: {end.error_message}"
+        values = {"error_code": retry.TIMED_OUT, "error_message": message, "message": message}
     if verdict.costs_retry:
         values["failures"] = job.failures + 1
     if isinstance(error, VendorUnauthorized):
         values["waiting_for"] = error.waiting_for
+    if isinstance(error, Suspended):
+        values["waiting_for"] = SUSPENSION
     if isinstance(error, job_args.UnknownKind | job_args.UnreadableArgs):
         values["waiting_for"] = job_args.waits_for_release(job.kind)
     return await _release(runtime, job, verdict.state, end, values)
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     """What people may read of it. Of a fault of ours the first line: further ones of a database error quote rows."""
     if isinstance(error, DomainError):
         return error.message[:_MAX_MESSAGE]
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:_MAX_MESSAGE]
 
 
-def _judge(job: Job, error: Exception) -> Verdict:
+def _judge(job: Job, error: BaseException) -> Verdict:
     verdict = retry.judge(error, failures=job.failures, max_retries=job.max_retries)
     if verdict.delay is not None and verdict.delay >= _seconds_left(job):
-        return Verdict(JobState.FAILED, AttemptOutcome.FAILED, costs_retry=verdict.costs_retry)
+        return Verdict(JobState.FAILED, AttemptOutcome.FAILED, costs_retry=verdict.costs_retry, outlived=True)
     return verdict
 
 
@@ -165,9 +201,18 @@ async def _handed_back(runtime: Runtime, job: Job) -> Job | None:
     return await _release(runtime, job, JobState.READY, AttemptEnd(AttemptOutcome.HANDED_BACK), {})
 
 
+async def _put_off(runtime: Runtime, job: Job, pause: WaitFor | Later) -> Job | None:
+    values = {"message": pause.message, "deadline_at": None, "error_code": None, "error_message": None}
+    if isinstance(pause, WaitFor):
+        values["waiting_for"] = pause.key
+        return await _release(runtime, job, JobState.WAITING, AttemptEnd(AttemptOutcome.WAITING), values)
+    end = AttemptEnd(AttemptOutcome.SNOOZED, next_delay=pause.seconds)
+    return await _release(runtime, job, JobState.SCHEDULED, end, values)
+
+
 async def _release(runtime: Runtime, job: Job, to: JobState, end: AttemptEnd, values: dict[str, Any]) -> Job | None:
     """Patient while the database is away for less than a lease, which the heartbeats prolong as soon as it is back."""
-    for _ in range(int(LEASE.total_seconds())):
+    for _ in range(int(runtime.settings.lease_seconds)):
         try:
             return await _release_once(runtime, job, to, end, values)
         except Exception as error:  # noqa: BLE001 -- drivers say in many ways that a server is away

@@ -19,6 +19,10 @@ from jobs.supervisor import ProcessSpec, Supervisor
 
 _READY_WITHIN = 60.0
 _HELD_LINES = 2000
+_REACHABLE = """
+WARNING: {host} can be reached from other machines, and this is a demo: no TLS, and an account whose token and password stand
+above. The token is filled in for browsers on this machine only; give neither to anybody who should not act in the account.
+"""
 
 
 class CannotStart(Exception):
@@ -36,10 +40,20 @@ class Options:
     demo: bool
 
     @property
+    def mail_port(self) -> int:
+        """Where the sandbox takes e-mail: the port after its own."""
+        return self.sandbox_port + 1
+
+    @property
     def local_url(self) -> str:
         """Where this machine reaches the web server."""
         host = "127.0.0.1" if self.host in {"0.0.0.0", "::", ""} else self.host  # noqa: S104 - compared, not bound
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the web server is reached from this machine only."""
+        return self.host in {"127.0.0.1", "::1", "localhost"}
 
 
 class Terminal:
@@ -116,10 +130,13 @@ class _House:
         _require_free(options.host, options.port, "--port")
         if with_sandbox:
             _require_free("127.0.0.1", options.sandbox_port, "--sandbox-port")
+            _require_free("127.0.0.1", options.mail_port, "--sandbox-port")
 
         data = _data_folder(given)
         secrets = development.stored_secrets(data / "demo.env")
-        self.environment = development.environment(secrets | given, public_url=options.local_url, sandbox_url=sandbox_url)
+        self.environment = development.environment(
+            secrets | given, public_url=options.local_url, sandbox_url=sandbox_url, mail_port=options.mail_port
+        )
         self.environment |= {"DATA_DIR": str(data), "PYTHONUNBUFFERED": "1"}
 
         if with_sandbox:  # stands on nothing else: its start overlaps with the servers'
@@ -137,6 +154,8 @@ class _House:
         self.terminal.write(
             "", f"\nReady at {options.local_url} - GraphiQL, with the demo account's token filled in. Ctrl-C stops."
         )
+        if not options.is_private:
+            self.terminal.write("", _REACHABLE.format(host=options.host or "every address"))
         await asyncio.gather(*(self._keep(server) for server in self.servers))
         await asyncio.Event().wait()
 

@@ -18,13 +18,14 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 from rq import Queue
-from rq.exceptions import StopRequested
+from rq.exceptions import DeserializationError, StopRequested
 from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job as Carried
 from rq.serializers import JSONSerializer
 from rq.worker import SimpleWorker
 
 from db.models.jobs import Lane
+from domain import metrics, tracing
 from domain import runtime as runtimes
 from domain import settings as environment
 from domain.jobs import leases, sweeps
@@ -34,8 +35,9 @@ from domain.logs import configure
 from domain.runtime import Runtime
 from jobs import handlers, runner
 
-CAPACITY = {Lane.INTERACTIVE: 50, Lane.BULK: 10, Lane.CALLS: 50}
-HEARTBEAT = 10.0
+# Nearly all of them wait for a vendor; what bounds them is the memory of what they hold, not the cores.
+CAPACITY = {Lane.INTERACTIVE: 250, Lane.BULK: 20, Lane.CALLS: 250}
+BEATS_A_LEASE = 3
 GRACE = 8.0  # together with the last pop less than the 10 s after which Docker and `bots up` kill
 POP_SECONDS = 1
 
@@ -46,6 +48,8 @@ def main(lane: str) -> None:
     """Run a worker of `lane` until SIGTERM or SIGINT; raises SettingsError."""
     settings = environment.load()
     configure(settings.log_level, process=f"worker-{lane}")
+    tracing.configure(settings.otel_exporter_otlp_endpoint, process=f"worker-{lane}")
+    metrics.serve(settings.metrics_port, host=settings.metrics_host)
     asyncio.run(_main(settings, Lane(lane)))
 
 
@@ -75,8 +79,9 @@ class LaneWorker:
         self._capacity = capacity
         self._draining = asyncio.Event()
         self._tasks: dict[Held, asyncio.Task[None]] = {}
-        self._claimed: set[Held] = set()
+        self._claimed: dict[Held, float] = {}  # when it was last asked for the lease that each one has
         self._missing: set[Held] = set()
+        self._heard = time.monotonic()
         self._moved = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._room = threading.Semaphore(capacity)
@@ -97,7 +102,8 @@ class LaneWorker:
         log.info("worker.started", worker=self.name, lane=self._lane.value, capacity=self._capacity)
         await self._runtime.admit(self._lane)
         beating = asyncio.create_task(self._beat_forever())
-        reacting = asyncio.create_task(self._react_forever())
+        watching = asyncio.create_task(self._watch_forever())
+        following = asyncio.create_task(self._follow_up_forever())
         await self._draining.wait()
         await self._deregister()
         popper.stop()
@@ -109,12 +115,19 @@ class LaneWorker:
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=1)
         beating.cancel()
-        reacting.cancel()
+        watching.cancel()
+        following.cancel()
         await self._deregister()  # a heartbeat may have been under way
         log.info("worker.stopped", worker=self.name)
 
     def has_room(self, *, within: float) -> bool:
-        """Called on RQ's thread: wait until one more job can be carried, and keep that room for it."""
+        """Called on RQ's thread: wait until one more job can be carried, and keep that room for it.
+
+        While PostgreSQL does not answer there is none: what would be popped could not be claimed, and another worker may.
+        """
+        if time.monotonic() - self._heard > 2 * self._runtime.settings.lease_seconds / BEATS_A_LEASE:
+            time.sleep(within)
+            return False
         return self._room.acquire(timeout=within)
 
     def forgo_room(self) -> None:
@@ -136,45 +149,61 @@ class LaneWorker:
 
     def _set_down(self, held: Held) -> None:
         self._tasks.pop(held, None)
-        self._claimed.discard(held)
+        self._claimed.pop(held, None)
         self._room.release()
 
     async def _run(self, held: Held) -> None:
+        asked = time.monotonic()
         try:
             job = await runner.claim(self._runtime, job_id=held.job_id, fence=held.fence, worker=self.name)
             if job is not None:
-                self._claimed.add(held)
+                self._claimed[held] = asked
                 await runner.run(self._runtime, job, draining=self._draining)
                 self._moved.set()
-                await self._runtime.admit(self._lane)
         except asyncio.CancelledError:
             log.warning("job.abandoned", job_id=str(held.job_id))
         except Exception:
             # The database is away: the lease lapses, and the job goes on from its checkpoint.
             log.exception("job.unrecorded", job_id=str(held.job_id))
 
-    async def _react_forever(self) -> None:
-        """One reaction at a time: jobs that end meanwhile are reacted to together."""
+    async def _follow_up_forever(self) -> None:
+        """React to jobs that ended, and fill their room; those that end meanwhile are followed up together."""
         while True:
             await self._moved.wait()
             self._moved.clear()
             await self._runtime.react()
+            await self._runtime.admit(self._lane)
 
     async def _beat_forever(self) -> None:
         while True:
-            await asyncio.sleep(HEARTBEAT)
+            await asyncio.sleep(self._runtime.settings.lease_seconds / BEATS_A_LEASE)
             try:
                 await self._beat()
             except Exception as error:  # noqa: BLE001 -- the next beat may succeed; until then the leases run on
                 log.warning("worker.heartbeat_failed", error=str(error))
 
+    async def _watch_forever(self) -> None:
+        """Stop what this worker could not keep, for it was frozen or cut off: by now it may be another worker's.
+
+        Beside the heartbeats, since one of those may wait for an answer that never comes.
+        """
+        lease = self._runtime.settings.lease_seconds
+        while True:
+            await asyncio.sleep(lease / BEATS_A_LEASE / 2)
+            for held, asked in self._claimed.items():
+                if time.monotonic() - asked > lease:
+                    self._tasks[held].cancel()
+
     async def _beat(self) -> None:
+        asked = time.monotonic()
         claimed = set(self._claimed)
         async with self._runtime.database.system_across_accounts() as session:
             if not self._draining.is_set():
                 await leases.register(session, worker=self.name, lane=self._lane, capacity=self._capacity)
-            kept = await leases.extend(session, worker=self.name, held=claimed)
-        missing = (claimed - kept.keys()) & self._claimed
+            kept = await leases.extend(session, worker=self.name, held=claimed, lease=self._runtime.settings.lease)
+        self._heard = asked
+        self._claimed |= {held: asked for held in kept if held in self._claimed}
+        missing = (claimed - kept.keys()) & self._claimed.keys()
         # A job that ended just now is missing once. One that is still missing at the next beat was taken away.
         for held in missing & self._missing:
             log.warning("job.taken_away", job_id=str(held.job_id))
@@ -200,7 +229,15 @@ class Popper(SimpleWorker):
         # A response that never comes must not hold the thread for ever; five seconds more than the longest blocking pop.
         connection = Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=POP_SECONDS + 5)
         queue = Queue(queue_name(lane), connection=connection, serializer=JSONSerializer)
-        super().__init__([queue], name=worker.name, connection=connection, serializer=JSONSerializer, log_job_description=False)
+        super().__init__(
+            [queue],
+            name=worker.name,
+            connection=connection,
+            serializer=JSONSerializer,
+            log_job_description=False,
+            prepare_for_work=False,  # it would ask Redis, which may be away; the loop begins when it is there
+        )
+        self.hostname, self.pid = socket.gethostname(), os.getpid()
         self._worker = worker
 
     def pop_until_stopped(self) -> None:
@@ -234,12 +271,16 @@ class Popper(SimpleWorker):
     def execute_job(self, job: Carried, queue: Queue) -> None:
         """Hand the job over, and let Redis forget it: from here on its lease in PostgreSQL vouches for it."""
         try:
-            job_id, fence = job.args
+            held = _read(job)
             with self.connection.pipeline() as pipeline:
                 pipeline.lrem(IntermediateQueue.get_intermediate_queue_key(queue.key), 1, job.id)
                 pipeline.delete(job.key)
                 pipeline.execute()
-            self._worker.take(UUID(job_id), int(fence))
+            if held is None:
+                log.warning("worker.foreign_job", rq_job=job.id)
+                self._worker.forgo_room()
+            else:
+                self._worker.take(held.job_id, held.fence)
         except BaseException:
             self._worker.forgo_room()
             raise
@@ -271,3 +312,12 @@ class Popper(SimpleWorker):
 
     def run_maintenance_tasks(self) -> None:
         """The sweeps do it; RQ's own would queue a job twice."""
+
+
+def _read(job: Carried) -> Held | None:
+    """What an RQ job carries; None for one that somebody else put into the queue."""
+    try:
+        job_id, fence = job.args
+        return Held(UUID(job_id), int(fence))
+    except (DeserializationError, AttributeError, TypeError, ValueError):
+        return None

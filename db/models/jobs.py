@@ -74,6 +74,8 @@ _TERMINAL_SQL = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
 # As text: an index with a condition is not found for a condition with parameters once PostgreSQL plans generically.
 NOT_ENDED = sa.text(f"state NOT IN ({_TERMINAL_SQL})")
 _LEASED_SQL = ", ".join(f"'{state}'" for state in sorted(LEASED))
+READY_TO_START = sa.text("state = 'ready' AND paused_at IS NULL")
+_SHOWN = sa.text("archived_at IS NULL")
 POSITION = sa.Sequence("job_position_seq", metadata=Base.metadata)
 
 
@@ -96,16 +98,82 @@ class Job(AccountOwned, Base):
             "account_id",
             sa.text("priority DESC"),
             "position",
-            postgresql_where=sa.text("state = 'ready' AND paused_at IS NULL"),
+            postgresql_where=READY_TO_START,
         ),
-        sa.Index("ix_job_ready_lane", "lane", "account_id", postgresql_where=sa.text("state = 'ready' AND paused_at IS NULL")),
+        sa.Index(
+            "ix_job_ready_kind",
+            "lane",
+            "account_id",
+            "kind",
+            sa.text("priority DESC"),
+            "position",
+            postgresql_where=READY_TO_START,
+        ),
+        sa.Index("ix_job_paused", "account_id", postgresql_where=sa.text("paused_at IS NOT NULL")),
+        sa.Index("ix_job_blocked", "account_id", postgresql_where=sa.text("state = 'blocked'")),
         sa.Index("ix_job_due", "run_at", postgresql_where=sa.text("state IN ('scheduled', 'backoff')")),
         sa.Index("ix_job_leased", "lease_until", postgresql_where=sa.text(f"state IN ({_LEASED_SQL})")),
-        sa.Index("ix_job_leased_account", "account_id", postgresql_where=sa.text(f"state IN ({_LEASED_SQL})")),
+        sa.Index("ix_job_leased_kind", "account_id", "kind", postgresql_where=sa.text(f"state IN ({_LEASED_SQL})")),
         sa.Index("ix_job_waiting", "account_id", "waiting_for", postgresql_where=sa.text("state = 'waiting'")),
-        sa.Index("ix_job_created", "account_id", sa.text("created_at DESC"), sa.text("id DESC")),
-        sa.Index("ix_job_state", "account_id", "state", sa.text("created_at DESC"), sa.text("id DESC")),
+        # What counts need beside its columns is included, so that they are read from the index alone.
+        sa.Index(
+            "ix_job_shown",
+            "account_id",
+            sa.text("created_at DESC"),
+            sa.text("id DESC"),
+            postgresql_include=["kind"],
+            postgresql_where=_SHOWN,
+        ),
+        sa.Index(
+            "ix_job_shown_state",
+            "account_id",
+            "state",
+            sa.text("created_at DESC"),
+            sa.text("id DESC"),
+            postgresql_include=["kind", "paused_at"],
+            postgresql_where=_SHOWN,
+        ),
+        sa.Index(
+            "ix_job_finished",
+            "account_id",
+            sa.text("finished_at DESC"),
+            sa.text("id DESC"),
+            postgresql_include=["kind", "state"],
+            postgresql_where=sa.text("finished_at IS NOT NULL AND archived_at IS NULL"),
+        ),
+        *(
+            sa.Index(
+                f"ix_job_{name}",
+                "account_id",
+                column,
+                sa.text("created_at DESC"),
+                sa.text("id DESC"),
+                postgresql_where=sa.text(f"{column} IS NOT NULL AND archived_at IS NULL"),
+            )
+            for name, column in (("location", "location_id"), ("origin", "origin_id"), ("error", "error_code"))
+        ),
+        sa.Index(
+            "ix_job_archived",
+            "account_id",
+            sa.text("created_at DESC"),
+            sa.text("id DESC"),
+            postgresql_where=sa.text("archived_at IS NOT NULL"),
+        ),
+        sa.Index(
+            "ix_job_attention",
+            "account_id",
+            "attention",
+            sa.text("created_at DESC"),
+            sa.text("id DESC"),
+            postgresql_where=sa.text("attention IS NOT NULL"),
+        ),
         sa.Index("ix_job_kind", "account_id", "kind", sa.text("created_at DESC"), sa.text("id DESC")),
+        sa.Index(
+            "ix_job_unexpired",
+            "account_id",
+            "finished_at",
+            postgresql_where=sa.text("finished_at IS NOT NULL AND expired_at IS NULL"),
+        ),
         sa.Index(
             "uq_job_dedupe",
             "account_id",
@@ -219,7 +287,11 @@ class JobLog(AccountOwned, Base):
     """A line about one thing a job met: a row it skipped, a conflict it decided. `subject` is the vendor's id of that thing."""
 
     __tablename__ = "job_log"
-    __table_args__ = (owned_by("job_id", "job"), sa.Index(None, "account_id", "job_id", "id"))
+    __table_args__ = (
+        owned_by("job_id", "job"),
+        sa.Index(None, "account_id", "job_id", "id"),
+        sa.Index("ix_job_log_subject", "account_id", "subject", postgresql_where=sa.text("subject IS NOT NULL")),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     job_id: Mapped[UUID]

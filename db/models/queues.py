@@ -20,13 +20,18 @@ class DependencyPolicy(StrEnum):
 
 
 class AccountSlots(Base):
-    """How many jobs of an account may hold a lease at once, and the row that admission locks."""
+    """How many jobs of an account may hold a lease at once, and the row that admission locks.
+
+    `retention_at` is when its old history is deleted next; None: nobody has planned it yet.
+    """
 
     __tablename__ = "account_slots"
 
     account_id: Mapped[UUID] = mapped_column(sa.ForeignKey("account.id", ondelete="CASCADE"), primary_key=True)
     slots: Mapped[int] = mapped_column(default=10)
+    version: Mapped[int] = mapped_column(default=1, server_default=sa.text("1"))
     admitted_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
+    retention_at: Mapped[datetime | None] = mapped_column(index=True)
 
 
 class Worker(Base):
@@ -44,8 +49,8 @@ class Worker(Base):
 class JobSetting(AccountOwned, Base):
     """What an account decided for its future jobs of one kind; None leaves a thing as the kind has it.
 
-    `slots` bounds how many of them hold a lease at once, within the account's slots. `set_by` is the role of whoever set it
-    last: what an admin set, a member does not change.
+    `slots` bounds how many of them hold a lease at once, within the account's slots. `set_by` is the role of whoever decided
+    `priority`: what an admin decided, a member does not change. `version` is 0 before anything was decided.
     """
 
     __tablename__ = "job_setting"

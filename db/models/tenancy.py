@@ -39,13 +39,14 @@ class AccessOutcome(StrEnum):
 
 
 class Account(Base):
-    """An agency. A staff account holds the platform's own support people."""
+    """An agency. A staff account holds the platform's own support people. While it is suspended its jobs wait."""
 
     __tablename__ = "account"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str]
     is_staff: Mapped[bool] = mapped_column(default=False)
+    suspended_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
 

@@ -8,9 +8,10 @@ from uuid import UUID
 
 import orjson
 
-from db.models.jobs import Lane
+from db.models.jobs import Job, Lane
 from domain.actor import Scope
 from domain.errors import DomainError
+from domain.unit import Unit
 
 
 class UnknownKind(DomainError):
@@ -75,6 +76,16 @@ class JobArgs:
         """The JSON object that is stored in the job's row."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
+    async def changes(self, unit: Unit, job: Job) -> list[str]:  # noqa: ARG002 -- a kind that works on nothing
+        """What was changed, since the job ended, of that which it works on: a sentence for each thing that a retry meets.
+
+        Raises NotRecoverable where it is gone.
+        """
+        return []
+
+    async def accept(self, unit: Unit, job: Job) -> None:
+        """Make the job's own rows fit those changes; it then starts from the beginning."""
+
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
         """Read a stored object. Unknown keys (of a newer release) are ignored. Raises UnreadableArgs."""
@@ -101,6 +112,11 @@ def read(kind: str, stored: dict[str, Any]) -> JobArgs:
 def digest(stored: dict[str, Any]) -> bytes:
     """By which one sees later whether stored arguments are still those that were asked for."""
     return hashlib.sha256(orjson.dumps(stored, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def is_intact(stored: dict[str, Any], expected: bytes | None) -> bool:
+    """Whether stored arguments still have the digest that was kept with them."""
+    return expected is None or digest(stored) == expected
 
 
 def _typed(hint: Any, value: Any) -> Any:

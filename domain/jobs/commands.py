@@ -1,5 +1,6 @@
 """What people and the product do to jobs from outside a worker."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -12,15 +13,20 @@ from sqlalchemy.orm import InstrumentedAttribute
 from db.base import new_id
 from db.models.jobs import NOT_ENDED, TERMINAL, Job, JobEvent, JobLog, JobState, LogLevel
 from db.models.queues import JobSetting
+from domain import tracing
 from domain.actor import Scope
 from domain.errors import Conflict, NotFound
+from domain.jobs import dependencies, items
 from domain.jobs.args import JobArgs, digest
-from domain.jobs.lifecycle import REACTED_TO, Transition, transition
+from domain.jobs.catalog import is_visible
+from domain.jobs.lifecycle import KEPT, NOW, REACTED_TO, Transition, transition
+from domain.jobs.retryable import require_retryable
+from domain.tenancy import idempotency
 from domain.unit import Unit
 
 # The time that a job waited for somebody is not counted against its deadline.
-WOKEN = {
-    "run_at": sa.func.now(),
+WOKEN: dict[str, object] = {
+    "run_at": NOW,
     "deadline_at": None,
     "waiting_for": None,
     "message": None,
@@ -30,7 +36,15 @@ WOKEN = {
 _UNSTARTED = frozenset(
     {JobState.BLOCKED, JobState.SCHEDULED, JobState.READY, JobState.ADMITTED, JobState.BACKOFF, JobState.WAITING}
 )
-_RETRYABLE = frozenset({JobState.FAILED, JobState.PARTIAL, JobState.CANCELLED, JobState.BACKOFF, JobState.WAITING})
+_ANEW: dict[str, object] = {**WOKEN, "failures": 0, "finished_at": None, "archived_at": None}
+# What a retry makes of a job in each state that it is possible in.
+_RETRIED: dict[JobState, dict[str, object]] = {
+    JobState.FAILED: _ANEW,
+    JobState.PARTIAL: _ANEW,
+    JobState.CANCELLED: _ANEW,
+    JobState.BACKOFF: {"run_at": NOW},
+    JobState.WAITING: WOKEN,
+}
 
 
 class NotRetryable(Conflict):
@@ -62,11 +76,13 @@ async def enqueue(
     run_at: datetime | None = None,
     priority: int | None = None,
     title: str | None = None,
+    after: Sequence[dependencies.After] = (),
 ) -> Enqueued:
     """Write the job down in this unit; after the commit it starts as soon as a slot is free.
 
-    `run_at` in the future makes it a scheduled one. Of jobs that have not ended, only one may carry a `dedupe_key`. What is
-    not given is taken from the account's settings for the kind, and after them from the kind.
+    `run_at` in the future makes it a scheduled one; `after` makes it wait for other jobs first, and skips it where they do not
+    end as asked. Of jobs that have not ended, only one may carry a `dedupe_key`. What is not given is taken from the account's
+    settings for the kind, and after them from the kind. Raises NotFound for a job in `after` that is not the account's.
     """
     actor = unit.actor
     stored = args.to_json()
@@ -79,7 +95,7 @@ async def enqueue(
         "args": stored,
         "args_digest": digest(stored),
         "location_id": location_id,
-        "state": JobState.READY if run_at is None else JobState.SCHEDULED,
+        "state": JobState.BLOCKED if after else JobState.READY if run_at is None else JobState.SCHEDULED,
         "priority": _setting(JobSetting.priority, args.kind, 0) if priority is None else priority,
         "max_retries": _setting(JobSetting.max_retries, args.kind, args.max_retries),
         "timeout_seconds": _setting(JobSetting.timeout_seconds, args.kind, args.timeout),
@@ -88,6 +104,7 @@ async def enqueue(
         "origin_id": actor.id,
         "origin_name": actor.name,
         "request_id": actor.request_id,
+        "traceparent": tracing.traceparent(),
     }
     if run_at is not None:
         values["run_at"] = run_at
@@ -100,6 +117,9 @@ async def enqueue(
     unit.session.add(
         JobEvent(job_id=job.id, account_id=job.account_id, version=job.version, state=job.state, attempt=0, done=0)
     )
+    if after:
+        await unit.session.flush()
+        (job,) = await dependencies.hold_for(unit, job_id=job.id, after=after) or (job,)
     _announce(unit, job)
     return Enqueued(job, is_new=True)
 
@@ -128,30 +148,40 @@ async def cancel_if_alive(unit: Unit, *, job_id: UUID) -> Job:
     return moved
 
 
-async def retry(unit: Unit, *, job_id: UUID) -> Job:
+async def retry(
+    unit: Unit,
+    *,
+    job_id: UUID,
+    only_failed: bool = False,
+    accept_changes: bool = False,
+    idempotency_key: str | None = None,
+) -> Job:
     """Run an ended job again from its last checkpoint, with all its retries to spend again; its history stays.
 
-    A job in backoff is not made to wait any longer. Raises NotFound, NotRetryable.
+    Of a job with items only those are done that are not done yet; `only_failed` insists that there are failed ones. Where what
+    it works on was changed since, it starts from the beginning with `accept_changes`, and is refused without. A job in backoff
+    is not made to wait any longer, and keeps count of its retries.
+    Raises NotFound, NotRetryable, NotRecoverable, KeyReused.
     """
     unit.require(Scope.JOBS_WRITE)
+    given = {"job": job_id, "onlyFailed": only_failed, "acceptChanges": accept_changes}
+    if await idempotency.replay(unit, key=idempotency_key, operation="retryJob", given=given) is not None:
+        return await _get(unit, job_id)
     job = await _get(unit, job_id, lock=True)
-    if job.state not in _RETRYABLE:
+    if job.state not in _RETRIED:
         raise NotRetryable(f"This job cannot be retried: it {_PAST[job.state]}.")
-    fresh = {
-        "run_at": sa.func.now(),
-        "failures": 0,
-        "deadline_at": None,
-        "finished_at": None,
-        "waiting_for": None,
-        "error_code": None,
-        "error_message": None,
-        "message": None,
-    }
+    starts_over = await require_retryable(unit, job, only_failed=only_failed, accept_changes=accept_changes)
+    before = {"state": job.state, "attempt": job.attempt, "error": job.error_code}
+    fresh = _RETRIED[job.state] | ({"checkpoint": None} if starts_over else {})
+    reopened = await items.reopen(unit, job_id=job_id)
     try:
         (moved,) = await transition(unit.session, Transition([job_id], frozenset({job.state}), JobState.READY, values=fresh))
     except IntegrityError:  # of its dedupe key; the unit is rolled back
         raise NotRetryable("This job cannot be retried: the same work is under way already.") from None
-    unit.audit("job.retry", subject_type="job", subject_id=job_id)
+    if moved.attempt == 0:  # cancelled before those that it was to follow had ended
+        moved = await dependencies.hold_again(unit, moved)
+    unit.audit("job.retry", subject_type="job", subject_id=job_id, before=before, items=reopened, starts_over=starts_over)
+    await idempotency.remember(unit, key=idempotency_key, subject_id=job_id)
     _announce(unit, moved)
     return moved
 
@@ -185,7 +215,7 @@ def _setting(column: InstrumentedAttribute[int | None], kind: str, default: int)
 
 def _keep_lease(to: JobState) -> dict[str, object]:
     """A job that is being cancelled is still its worker's, whose lease bounds how long that may take."""
-    keep = {"lease_until": Job.lease_until, "worker": Job.worker}
+    keep = {"lease_until": KEPT, "worker": KEPT}
     return {**keep, "message": "Cancelling"} if to is JobState.CANCELLING else {"message": "Cancelled"}
 
 
@@ -201,7 +231,7 @@ async def _get(unit: Unit, job_id: UUID, *, lock: bool = False) -> Job:
     """Locked, it stays in its state until the unit ends."""
     query = sa.select(Job).where(Job.id == job_id)
     job = (await unit.session.scalars(query.with_for_update() if lock else query)).one_or_none()
-    if job is None:
+    if job is None or not is_visible(unit, job.kind):
         raise NotFound("There is no such job.")
     return job
 

@@ -6,22 +6,24 @@ out of order.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Collection, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.base import any_of
 from db.models.jobs import Job, JobEvent
 from db.session import Database
 from domain.actor import Actor
 from domain.errors import NotFound
 from domain.events import Events, Mailbox
 from domain.jobs import queries
+from domain.jobs.catalog import hidden_kinds, none_of
 from domain.jobs.queries import JobFilter
+from domain.jobs.updates import UpdateKind, job_hints
 from domain.unit import Unit
 
 SNAPSHOT_SIZE = 50
@@ -35,22 +37,19 @@ _BEHIND_PAUSE = 0.05
 Cursor = tuple[int, int]
 
 
-class UpdateKind(StrEnum):
-    """`snapshot`: how it is now. `changed`: what happened next. `resync`: the history asked for is gone; how it is now."""
-
-    SNAPSHOT = "snapshot"
-    CHANGED = "changed"
-    RESYNC = "resync"
-
-
 @dataclass(frozen=True, slots=True)
 class JobUpdate:
-    """The job as it is now, and for `changed` the event that is told of."""
+    """The job as it is now, None once it is deleted; and for `changed` the event that is told of."""
 
     kind: UpdateKind
     position: int
-    job: Job
+    job: Job | None
     event: JobEvent | None = None
+
+    @property
+    def last(self) -> bool:
+        """Whether nothing more will come."""
+        return self.kind is UpdateKind.DELETED
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +74,17 @@ class JobFeed:
     @property
     def key(self) -> Hashable:
         """Equal for all who follow this job."""
-        return ("job", self.actor.account_id, self.job_id)
+        return ("job", self.actor.account_id, self.actor.scopes, self.job_id)
 
     async def start(self, after: int | None) -> tuple[int, list[JobUpdate]]:
-        """A snapshot, or every event after version `after`; RESYNC where those are not kept any more."""
+        """A snapshot, or every event after version `after`; RESYNC where those are not kept any more.
+
+        Whoever had seen it before is told that it is DELETED.
+        """
         async with self.database.account(self.actor.account_id) as session:
             job = await queries.get(Unit(session, self.actor), self.job_id)
+            if job is None and after is not None:
+                return _deleted(after)
             if job is None:
                 raise NotFound("There is no such job.")
             if after is None:
@@ -90,10 +94,12 @@ class JobFeed:
         return job.version, updates if complete else [JobUpdate(UpdateKind.RESYNC, job.version, job)]
 
     async def since(self, position: int) -> tuple[int, list[JobUpdate]]:
-        """Every event after version `position`."""
+        """Every event after version `position`; DELETED where the job is gone."""
         async with self.database.account(self.actor.account_id) as session:
             job = await queries.get(Unit(session, self.actor), self.job_id)
-            updates = [] if job is None else await self._after(session, job, position)
+            if job is None:
+                return _deleted(position)
+            updates = await self._after(session, job, position)
         return (updates[-1].position if updates else position), updates
 
     @asynccontextmanager
@@ -102,7 +108,7 @@ class JobFeed:
         async with self.events.listen(self.actor.account_id, self.job_id) as mailbox:
             yield mailbox
 
-    async def _after(self, session: Any, job: Job, version: int) -> list[JobUpdate]:
+    async def _after(self, session: AsyncSession, job: Job, version: int) -> list[JobUpdate]:
         newer = sa.select(JobEvent).where(
             JobEvent.job_id == job.id, JobEvent.version > version, JobEvent.version <= job.version
         )
@@ -153,20 +159,23 @@ class JobsFeed:
             ids = {row.job_id for row in rows}
             fitting = queries.filtered(Unit(session, self.actor), self.wanted).where(Job.id.in_(ids))
             jobs = list((await session.scalars(fitting.order_by(Job.created_at.desc(), Job.id.desc()))).all())
+            gone = await self._visible(session, ids - {job.id for job in jobs})
         last = rows[-1].xid, rows[-1].id
-        return last, [JobsUpdate(UpdateKind.CHANGED, last, jobs, sorted(ids - {job.id for job in jobs}))]
+        return last, [JobsUpdate(UpdateKind.CHANGED, last, jobs, gone)] if jobs or gone else []
+
+    async def _visible(self, session: AsyncSession, ids: Collection[UUID]) -> list[UUID]:
+        """Not even the ids are told of jobs whose kind the actor may not see."""
+        if not ids:
+            return []
+        visible = sa.select(Job.id).where(any_of(Job.id, ids), none_of(hidden_kinds(self.actor.scopes)))
+        return list((await session.scalars(visible.order_by(Job.id))).all())
 
     @asynccontextmanager
     async def listen(self) -> AsyncIterator[AsyncIterator[object]]:
         """Hints at any job of the account, and a second look for as long as older transactions run."""
         async with self.events.listen(self.actor.account_id) as mailbox:
             self._mailbox = mailbox
-            yield self._hints(mailbox)
-
-    async def _hints(self, mailbox: Mailbox) -> AsyncIterator[object]:
-        async for hint in mailbox:
-            if hint.gap or any(change.noun == "job" for change in hint.changes):
-                yield hint
+            yield job_hints(mailbox)
 
     def _look_again(self) -> None:
         """Events of transactions that have ended are held up by an older one that still runs: nobody will hint at them."""
@@ -178,6 +187,10 @@ class JobsFeed:
         older = sa.exists().where(JobEvent.account_id == self.actor.account_id, JobEvent.xid <= position[0])
         async with self.database.account(self.actor.account_id) as session:
             return bool((await session.execute(sa.select(older))).scalar_one())
+
+
+def _deleted(position: int) -> tuple[int, list[JobUpdate]]:
+    return position + 1, [JobUpdate(UpdateKind.DELETED, position + 1, None)]
 
 
 _HORIZON = sa.cast(sa.cast(sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot()), sa.Text), sa.BigInteger)

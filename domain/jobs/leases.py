@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.models.jobs import Job, JobState, Lane
 from db.models.queues import Worker
 from domain.jobs.admission import LEASE
-from domain.jobs.lifecycle import AttemptEnd, Transition, transition
+from domain.jobs.lifecycle import AttemptEnd, FromNow, Transition, transition
 
 HELD = frozenset({JobState.RUNNING, JobState.CANCELLING})
 
@@ -26,7 +26,7 @@ class Held:
     fence: int
 
 
-async def claim(session: AsyncSession, *, job_id: UUID, fence: int, worker: str) -> Job | None:
+async def claim(session: AsyncSession, *, job_id: UUID, fence: int, worker: str, lease: timedelta = LEASE) -> Job | None:
     """Start the next attempt; None when the lease went to somebody else, or this is a push that came twice.
 
     Takes a session across accounts: the carrier knows ids only.
@@ -39,14 +39,7 @@ async def claim(session: AsyncSession, *, job_id: UUID, fence: int, worker: str)
             JobState.RUNNING,
             fence=fence,
             starts_for=worker,
-            values={
-                "lease_until": sa.func.now() + LEASE,
-                "run_at": sa.func.now(),
-                "started_at": sa.func.coalesce(Job.started_at, sa.func.now()),
-                "deadline_at": sa.func.coalesce(
-                    Job.deadline_at, sa.func.now() + Job.timeout_seconds * sa.literal_column("interval '1 second'")
-                ),
-            },
+            values={"lease_until": FromNow(lease)},
         ),
     )
     return jobs[0] if jobs else None
@@ -64,7 +57,9 @@ async def deregister(session: AsyncSession, *, worker: str) -> None:
     await session.execute(sa.delete(Worker).where(Worker.name == worker))
 
 
-async def extend(session: AsyncSession, *, worker: str, held: Collection[Held]) -> Mapping[Held, JobState]:
+async def extend(
+    session: AsyncSession, *, worker: str, held: Collection[Held], lease: timedelta = LEASE
+) -> Mapping[Held, JobState]:
     """Prolong the leases of `held`; those missing from the answer were lost to somebody else."""
     if not held:
         return {}
@@ -73,7 +68,7 @@ async def extend(session: AsyncSession, *, worker: str, held: Collection[Held]) 
         .where(sa.tuple_(Job.id, Job.fence).in_([(item.job_id, item.fence) for item in held]))
         .where(Job.worker == worker, Job.state.in_(HELD))
         # A cancellation is bounded by the lease that the job had when it was asked for.
-        .values(lease_until=sa.case((Job.state == JobState.RUNNING, sa.func.now() + LEASE), else_=Job.lease_until))
+        .values(lease_until=sa.case((Job.state == JobState.RUNNING, sa.func.now() + lease), else_=Job.lease_until))
         .returning(Job.id, Job.fence, Job.state)
         .execution_options(synchronize_session=False)
     )
@@ -86,7 +81,7 @@ async def release(session: AsyncSession, *, held: Held, to: JobState, end: Attem
     None when the lease was lost meanwhile, and then nothing was written.
     """
     if end.next_delay is not None:
-        values = {**values, "run_at": sa.func.now() + timedelta(seconds=end.next_delay)}
+        values = {**values, "run_at": FromNow(timedelta(seconds=end.next_delay))}
     sources = frozenset({JobState.RUNNING, JobState.CANCELLING}) if to in _ENDS_CANCELLING else frozenset({JobState.RUNNING})
     jobs = await transition(session, Transition([held.job_id], sources, to, fence=held.fence, ends=end, values=values))
     return jobs[0] if jobs else None

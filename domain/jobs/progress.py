@@ -43,11 +43,13 @@ def advance(
     )
 
 
-def is_worth_an_event(last_event: datetime | None, after: Progress, *, phase_before: str | None) -> bool:
+def is_worth_an_event(last_event: datetime | None, after: Progress, *, before: Progress) -> bool:
     """Whether subscribers should hear of `after`: not more than about four times a second, but never without the last one."""
-    if last_event is None or after.at is None or after.phase != phase_before:
+    if last_event is None or after.at is None or after.phase != before.phase:
         return True
-    complete = after.total is not None and after.done >= after.total
+    # What is still done once all is counted is no last one again and again.
+    has_moved = (before.done, before.total) != (after.done, after.total)
+    complete = has_moved and after.total is not None and after.done >= after.total
     return complete or (after.at - last_event).total_seconds() >= MIN_SECONDS_BETWEEN_EVENTS
 
 

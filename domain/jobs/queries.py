@@ -1,44 +1,126 @@
 """Finding jobs and what happened to them."""
 
-from collections.abc import Collection
+import operator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
+import orjson
 import sqlalchemy as sa
+from pydantic import TypeAdapter, ValidationError
 
-from db.models.jobs import Job, JobAttempt, JobLog, JobState, LogLevel
+from db.base import any_of
+from db.models.jobs import LEASED, Attention, Job, JobAttempt, JobLog, JobState, LogLevel
+from db.models.tenancy import ActorType
 from domain.actor import Scope
+from domain.errors import Invalid
+from domain.jobs import search
+from domain.jobs.catalog import hidden_kinds, housekeeping_kinds, is_visible, none_of
 from domain.lookups import by_ids
 from domain.paging import Order, Page, Window, paginate
 from domain.unit import Unit
 
+S = JobState
+
 
 class JobOrder(StrEnum):
-    """How jobs are sorted."""
+    """How jobs are sorted. By their end only those are listed that have ended."""
 
     NEWEST = "newest"
     OLDEST = "oldest"
+    FINISHED = "finished"
 
+
+class StatusGroup(StrEnum):
+    """Where a job stands, as coarsely as a dashboard's tabs say it. Each job is in exactly one."""
+
+    ACTIVE = "active"
+    QUEUED = "queued"
+    SCHEDULED = "scheduled"
+    RETRYING = "retrying"
+    WAITING = "waiting"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+# A job that is paused while a worker has it is active until it gives way.
+PAUSABLE = frozenset({S.BLOCKED, S.SCHEDULED, S.READY, S.BACKOFF, S.WAITING})
+_UNPAUSED = {
+    StatusGroup.QUEUED: frozenset({S.READY, S.BLOCKED}),
+    StatusGroup.SCHEDULED: frozenset({S.SCHEDULED}),
+    StatusGroup.RETRYING: frozenset({S.BACKOFF}),
+    StatusGroup.WAITING: frozenset({S.WAITING}),
+}
+_WHETHER_PAUSED = {
+    StatusGroup.ACTIVE: LEASED,
+    StatusGroup.COMPLETED: frozenset({S.SUCCEEDED, S.PARTIAL}),
+    StatusGroup.FAILED: frozenset({S.FAILED}),
+    StatusGroup.CANCELLED: frozenset({S.CANCELLED, S.SKIPPED}),
+}
+_GROUPS = {state: group for group, states in (_UNPAUSED | _WHETHER_PAUSED).items() for state in states}
 
 NEWEST = Order((Job.created_at, Job.id), descending=True)
-ORDERS = {JobOrder.NEWEST: NEWEST, JobOrder.OLDEST: Order((Job.created_at, Job.id))}
+ORDERS = {
+    JobOrder.NEWEST: NEWEST,
+    JobOrder.OLDEST: Order((Job.created_at, Job.id)),
+    JobOrder.FINISHED: Order((Job.finished_at, Job.id), descending=True),
+}
 LOG_ORDER = Order((JobLog.id,))
+
+
+def group_of(state: JobState, *, paused: bool) -> StatusGroup:
+    """The group that a job is in."""
+    return StatusGroup.PAUSED if paused and state in PAUSABLE else _GROUPS[state]
 
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """All that is given must hold; times are UTC, `until` is exclusive. Archived jobs are left out unless asked for."""
+    """All that is given must hold; times are UTC, each `until` is exclusive.
+
+    Archived jobs, and those of housekeeping kinds, are left out unless asked for; so are, in any case, those of kinds that
+    the actor may not see.
+    """
 
     states: frozenset[JobState] = frozenset()
+    groups: frozenset[StatusGroup] = frozenset()
     kinds: frozenset[str] = frozenset()
     location_id: UUID | None = None
     origin_id: UUID | None = None
+    origin_types: frozenset[ActorType] = frozenset()
     since: datetime | None = None
     until: datetime | None = None
+    finished_since: datetime | None = None
+    finished_until: datetime | None = None
+    priorities: frozenset[int] = frozenset()
+    attention: frozenset[Attention] = frozenset()
+    error_codes: frozenset[str] = frozenset()
+    paused: bool | None = None
     text: str | None = None
     archived: bool = False
+    housekeeping: bool = False
+
+
+_FILTERS = TypeAdapter(JobFilter)
+
+
+def filter_to_json(wanted: JobFilter) -> str:
+    """For a job's arguments and idempotency keys: equal filters give equal texts."""
+    given = _FILTERS.dump_python(wanted, mode="json")
+    tidy = {name: sorted(value) if isinstance(value, list) else value for name, value in given.items()}
+    return orjson.dumps(tidy).decode()
+
+
+def filter_from_json(text: str) -> JobFilter:
+    """Raises Invalid for one that this release does not understand."""
+    try:
+        return _FILTERS.validate_json(text)
+    except ValidationError:
+        raise Invalid("This release does not understand the filter.") from None
 
 
 def filtered(unit: Unit, wanted: JobFilter) -> "sa.Select[Job]":
@@ -47,29 +129,72 @@ def filtered(unit: Unit, wanted: JobFilter) -> "sa.Select[Job]":
     # Row-level security says the same; said here too, the planner can use it to order an index.
     query = sa.select(Job).where(Job.account_id == unit.account_id)
     query = query.where(Job.archived_at.is_not(None) if wanted.archived else Job.archived_at.is_(None))
-    if wanted.states:
-        query = query.where(Job.state.in_(sorted(wanted.states)))
+    left_out = {*hidden_kinds(unit.actor.scopes), *(() if wanted.housekeeping else housekeeping_kinds())}
     if wanted.kinds:
-        query = query.where(Job.kind.in_(sorted(wanted.kinds)))
-    if wanted.location_id is not None:
-        query = query.where(Job.location_id == wanted.location_id)
-    if wanted.origin_id is not None:
-        query = query.where(Job.origin_id == wanted.origin_id)
-    if wanted.since is not None:
-        query = query.where(Job.created_at >= wanted.since)
-    if wanted.until is not None:
-        query = query.where(Job.created_at < wanted.until)
-    for word in (wanted.text or "").split()[:8]:
-        query = query.where(sa.or_(Job.title.icontains(word, autoescape=True), Job.kind.icontains(word, autoescape=True)))
-    return query
+        # A kind that is asked for by name is wanted, even if it is housekeeping.
+        query = query.where(any_of(Job.kind, sorted(wanted.kinds - set(hidden_kinds(unit.actor.scopes)))))
+    elif left_out:
+        query = query.where(none_of(left_out))
+    return query.where(*_conditions(wanted), *(search.fits(unit, word) for word in search.words_of(wanted.text)))
+
+
+def _conditions(wanted: JobFilter) -> Iterator[sa.ColumnElement[bool]]:
+    if wanted.states:
+        yield state_in(wanted.states)
+    if wanted.groups:
+        yield sa.or_(*(in_group(group) for group in sorted(wanted.groups)))
+    if wanted.paused is not None:
+        yield Job.paused_at.is_not(None) if wanted.paused else Job.paused_at.is_(None)
+    ones: list[tuple[Any, Any, Callable[[Any, Any], Any]]] = [
+        (Job.location_id, wanted.location_id, operator.eq),
+        (Job.origin_id, wanted.origin_id, operator.eq),
+        (Job.created_at, wanted.since, operator.ge),
+        (Job.created_at, wanted.until, operator.lt),
+        (Job.finished_at, wanted.finished_since, operator.ge),
+        (Job.finished_at, wanted.finished_until, operator.lt),
+    ]
+    yield from (holds(column, value) for column, value, holds in ones if value is not None)
+    several: list[tuple[Any, frozenset[Any]]] = [
+        (Job.origin_type, wanted.origin_types),
+        (Job.priority, wanted.priorities),
+        (Job.attention, wanted.attention),
+        (Job.error_code, wanted.error_codes),
+    ]
+    yield from (any_of(column, sorted(values)) for column, values in several if values)
+
+
+def in_group(group: StatusGroup) -> sa.ColumnElement[bool]:
+    """Whether a job is in this group."""
+    if group is StatusGroup.PAUSED:
+        return sa.and_(state_in(PAUSABLE), Job.paused_at.is_not(None))
+    if group in _UNPAUSED:
+        return sa.and_(state_in(_UNPAUSED[group]), Job.paused_at.is_(None))
+    return state_in(_WHETHER_PAUSED[group])
+
+
+def state_in(states: Collection[JobState]) -> sa.ColumnElement[bool]:
+    """Whether a job is in one of these states.
+
+    Written into the statement: once PostgreSQL plans for any parameters, it no longer knows which states are rare.
+    """
+    values = sa.bindparam("states", sorted(states), type_=Job.state.type, expanding=True, literal_execute=True, unique=True)
+    return Job.state.in_(values)
 
 
 async def jobs_page(unit: Unit, *, wanted: JobFilter, order: JobOrder, window: Window) -> Page[Job]:
     """One page of jobs."""
-    return await paginate(unit.session, filtered(unit, wanted), order=ORDERS[order], window=window)
+    query = filtered(unit, wanted)
+    query = query.where(Job.finished_at.is_not(None)) if order is JobOrder.FINISHED else query
+    return await paginate(unit.session, query, order=ORDERS[order], window=window)
 
 
-jobs_by_ids = by_ids(Job, scope=Scope.JOBS_READ)
+_any_by_ids = by_ids(Job, scope=Scope.JOBS_READ)
+
+
+async def jobs_by_ids(unit: Unit, ids: Sequence[UUID]) -> list[Job | None]:
+    """Jobs in the order of their ids, None where there is none that the actor may see. Raises Forbidden."""
+    found = await _any_by_ids(unit, ids)
+    return [job if job is not None and is_visible(unit, job.kind) else None for job in found]
 
 
 async def get(unit: Unit, job_id: UUID) -> Job | None:
@@ -84,9 +209,31 @@ async def attempts_of(unit: Unit, job_ids: Collection[UUID]) -> list[JobAttempt]
     return list((await unit.session.scalars(query)).all())
 
 
+async def execution_times(unit: Unit, job_ids: Sequence[UUID]) -> list[timedelta]:
+    """How long workers have had each of some jobs so far, all its attempts together."""
+    unit.require(Scope.JOBS_READ)
+    until = sa.func.coalesce(JobAttempt.ended_at, sa.func.now())
+    spent = sa.type_coerce(sa.func.sum(until - JobAttempt.started_at), sa.Interval)
+    query = sa.select(JobAttempt.job_id, spent).where(any_of(JobAttempt.job_id, job_ids)).group_by(JobAttempt.job_id)
+    found = dict((await unit.session.execute(query)).all())
+    return [found.get(job_id, timedelta()) for job_id in job_ids]
+
+
 async def log_page(unit: Unit, *, job_id: UUID, level: LogLevel | None, window: Window) -> Page[JobLog]:
     """A job's log, oldest line first."""
     unit.require(Scope.JOBS_READ)
     query = sa.select(JobLog).where(JobLog.account_id == unit.account_id, JobLog.job_id == job_id)
     query = query if level is None else query.where(JobLog.level == level)
     return await paginate(unit.session, query, order=LOG_ORDER, window=window)
+
+
+async def recent_log(unit: Unit, job_ids: Sequence[UUID], *, lines: int) -> list[list[JobLog]]:
+    """The newest lines of each of some jobs, newest first, in one statement."""
+    unit.require(Scope.JOBS_READ)
+    ids = sa.select(sa.func.unnest(sa.literal(list(job_ids), sa.ARRAY(sa.Uuid))).label("job_id")).subquery()
+    mine = sa.select(JobLog).where(JobLog.account_id == unit.account_id, JobLog.job_id == ids.c.job_id)
+    newest = sa.orm.aliased(JobLog, mine.order_by(JobLog.id.desc()).limit(lines).lateral())
+    found: dict[UUID, list[JobLog]] = {job_id: [] for job_id in job_ids}
+    for line in await unit.session.scalars(sa.select(newest).select_from(ids).join(newest, sa.true())):
+        found[line.job_id].append(line)
+    return [sorted(found[job_id], key=lambda line: line.id, reverse=True) for job_id in job_ids]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from db.models.jobs import AttemptOutcome, JobState
 from domain.errors import DomainError, VendorBusy, VendorDown, VendorFailed, VendorRefused, VendorUnauthorized
 from domain.jobs.args import UnknownKind, UnreadableArgs
+from domain.jobs.options import Suspended
 
 FIRST_DELAY = 30.0
 RATE_LIMITED = "BGJ-003"
@@ -13,12 +14,16 @@ TIMED_OUT = "BGJ-001"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The state that follows, the attempt's outcome, and, for backoff, the delay in seconds."""
+    """The state that follows, the attempt's outcome, and, for backoff, the delay in seconds.
+
+    `outlived`: there would be another attempt, but the job's deadline comes first.
+    """
 
     state: JobState
     outcome: AttemptOutcome
     delay: float | None = None
     costs_retry: bool = False
+    outlived: bool = False
 
 
 def delay_before(retry: int) -> float:
@@ -37,7 +42,7 @@ def judge(error: BaseException, *, failures: int, max_retries: int) -> Verdict:
     match error:
         case VendorBusy():
             return Verdict(JobState.BACKOFF, AttemptOutcome.SNOOZED, max(error.retry_after, 1.0))
-        case VendorUnauthorized() | UnknownKind() | UnreadableArgs():
+        case VendorUnauthorized() | UnknownKind() | UnreadableArgs() | Suspended():
             return Verdict(JobState.WAITING, AttemptOutcome.WAITING)
         case VendorDown():
             return _again(failures, max_retries)

@@ -1,26 +1,33 @@
 """What a handler holds while its job runs: typed arguments, fenced units, progress, checkpoint and log."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from db.base import any_of
 from db.models.jobs import Job, JobEvent, JobState, LogLevel
+from db.models.tenancy import Account
 from domain import actor as actors
 from domain.actor import Actor
 from domain.jobs import commands
 from domain.jobs.args import JobArgs
 from domain.jobs.leases import HELD, Held
+from domain.jobs.options import Suspended
 from domain.jobs.progress import Progress, advance, is_worth_an_event
 from domain.unit import Unit
 
 A = TypeVar("A", bound=JobArgs)
 OpenUnit = Callable[[Actor], AbstractAsyncContextManager[Unit]]
+ENDED = "job:"
+# Its state, since when it is paused, since when its account is suspended.
+Fenced: TypeAlias = "sa.Row[JobState, datetime | None, datetime | None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,32 @@ class HandBack(Exception):
     """The worker is draining, or the job was paused; raised at a checkpoint, after its unit committed."""
 
 
+class WaitFor(Exception):
+    """The job gives its slot back until `key` comes about and somebody wakes it; then it goes on from its checkpoint.
+
+    Costs no retry, and the deadline starts anew. For the end of another job the key is `ended(job_id)`.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+        self.message = message
+
+
+class Later(Exception):
+    """The job gives its slot back for so many seconds, then goes on from its checkpoint. As with WaitFor, it costs nothing."""
+
+    def __init__(self, seconds: float, message: str) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+        self.message = message
+
+
+def ended(job_id: UUID) -> str:
+    """The key under which jobs wait for the end of another one."""
+    return f"{ENDED}{job_id}"
+
+
 class Running(Generic[A]):
     """A job in the hands of its handler.
 
@@ -65,6 +98,7 @@ class Running(Generic[A]):
         self._open_unit = open_unit
         self._draining = draining
         self._last_event: datetime | None = None
+        self._fenced: dict[Unit, Fenced] = {}
 
     @property
     def id(self) -> UUID:
@@ -73,10 +107,14 @@ class Running(Generic[A]):
 
     @asynccontextmanager
     async def unit(self) -> AsyncIterator[Unit]:
-        """A fenced unit for the account. Raises LeaseLost (rolled back), CancelRequested or HandBack (after the commit)."""
+        """A fenced unit for the account.
+
+        Raises LeaseLost (rolled back), CancelRequested, HandBack or Suspended (after the commit).
+        """
         async with self._open_unit(self.actor) as unit:
             yield unit
-            row = await self._check_fence(unit)
+            # Whoever has written progress has met the fence, and holds the row's lock.
+            row = self._fenced.pop(unit, None) or await self._check_fence(unit)
         self._heed(row)
 
     async def advance(
@@ -99,19 +137,8 @@ class Running(Generic[A]):
             phase=phase,
             message=message,
         )
-        values: dict[str, Any] = {
-            "done": after.done,
-            "total": after.total,
-            "phase": after.phase,
-            "message": after.message,
-            "rate": after.rate,
-            "eta_at": after.eta_at,
-            "progress_at": after.at,
-        }
-        if checkpoint is not None:
-            values["checkpoint"] = dict(checkpoint)
-        with_event = is_worth_an_event(self._last_event, after, phase_before=before.phase)
-        await self._write(unit, values, with_event=with_event)
+        with_event = is_worth_an_event(self._last_event, after, before=before)
+        self._fenced[unit] = await self._write(unit, after, checkpoint, with_event=with_event)
         if checkpoint is not None:
             self.checkpoint = dict(checkpoint)
         self.progress = after
@@ -125,33 +152,57 @@ class Running(Generic[A]):
         """Write a line that people see in the job's log."""
         commands.add_log(unit, job_id=self.id, level=level, code=code, message=message, subject=subject, field=field)
 
-    async def _write(self, unit: Unit, values: dict[str, Any], *, with_event: bool) -> None:
-        changed = (
-            sa.update(Job)
-            .where(Job.id == self.id, Job.fence == self.held.fence, Job.state.in_(HELD))
-            .values(**values, version=Job.version + 1 if with_event else Job.version)
-            .returning(Job.account_id, Job.id, Job.version, Job.state, Job.attempt, Job.phase, Job.done, Job.total, Job.message)
-        )
-        if not with_event:
-            moved = (await unit.session.execute(changed.execution_options(synchronize_session=False))).one_or_none()
-        else:
-            cte = changed.cte("changed")
-            columns = ["account_id", "job_id", "version", "state", "attempt", "phase", "done", "total", "message"]
-            event = sa.insert(JobEvent).from_select(columns, sa.select(cte)).cte("recorded")
-            moved = (await unit.session.execute(sa.select(cte.c.id).add_cte(event))).one_or_none()
-        if moved is None:
-            raise LeaseLost
+    async def _write(self, unit: Unit, progress: Progress, checkpoint: Mapping[str, Any] | None, *, with_event: bool) -> Fenced:
+        """Keep how far it is; the row then stays locked until this unit has committed."""
+        parameters = {f"new_{name}": getattr(progress, name) for name in _PROGRESS}
+        if checkpoint is not None:
+            parameters["new_checkpoint"] = dict(checkpoint)
+        statement = _writing(with_checkpoint=checkpoint is not None, with_event=with_event)
+        return await self._held_row(unit, statement, parameters)
 
-    async def _check_fence(self, unit: Unit) -> "sa.Row[JobState, datetime | None]":
+    async def _check_fence(self, unit: Unit) -> Fenced:
         """Lock the row against being taken back until this unit has committed."""
-        query = sa.select(Job.state, Job.paused_at).where(Job.id == self.id, Job.fence == self.held.fence, Job.state.in_(HELD))
-        row = (await unit.session.execute(query.with_for_update(read=True))).one_or_none()
+        return await self._held_row(unit, _CHECK, {})
+
+    async def _held_row(self, unit: Unit, statement: sa.Executable, parameters: dict[str, Any]) -> Fenced:
+        named = parameters | {"held_id": self.id, "held_fence": self.held.fence}
+        row: Fenced | None = (await unit.session.execute(statement, named)).one_or_none()
         if row is None:
             raise LeaseLost
         return row
 
-    def _heed(self, row: "sa.Row[JobState, datetime | None]") -> None:
+    def _heed(self, row: Fenced) -> None:
         if row.state is JobState.CANCELLING:
             raise CancelRequested
         if row.paused_at is not None or self._draining.is_set():
             raise HandBack
+        if row.suspended_at is not None and not self.args.housekeeping:
+            raise Suspended("The account is suspended; the job goes on from here once its subscription is renewed.")
+
+
+_PROGRESS = ("done", "total", "phase", "message", "rate", "eta_at", "at")
+_COLUMNS = {"at": "progress_at"}
+_HELD = (Job.id == sa.bindparam("held_id"), Job.fence == sa.bindparam("held_fence"), any_of(Job.state, HELD))
+# Row-level security leaves the one account to be found.
+_SUSPENDED = sa.select(Account.suspended_at).scalar_subquery().label("suspended_at")
+_CHECK = sa.select(Job.state, Job.paused_at, _SUSPENDED).where(*_HELD).with_for_update(read=True, of=Job)
+
+
+@functools.cache
+def _writing(*, with_checkpoint: bool, with_event: bool) -> sa.Executable:
+    """Built once: that costs more than to run it."""
+    table = Job.__table__.c
+    names = {_COLUMNS.get(name, name): f"new_{name}" for name in _PROGRESS}
+    if with_checkpoint:
+        names["checkpoint"] = "new_checkpoint"
+    values = {name: sa.bindparam(given, type_=table[name].type) for name, given in names.items()}
+    update = sa.update(Job).where(*_HELD)
+    if not with_event:
+        held = update.values(values).returning(Job.state, Job.paused_at, _SUSPENDED)
+        return held.execution_options(synchronize_session=False)
+    event = ("account_id", "version", "state", "attempt", "phase", "done", "total", "message")
+    returned = [Job.id.label("job_id"), Job.paused_at, *(getattr(Job, name) for name in event)]
+    changed = update.values(**values, version=Job.version + 1).returning(*returned).cte("changed")
+    columns = ["job_id", *event]
+    recorded = sa.insert(JobEvent).from_select(columns, sa.select(*(changed.c[name] for name in columns))).cte("recorded")
+    return sa.select(changed.c.state, changed.c.paused_at, _SUSPENDED).add_cte(recorded)

@@ -10,12 +10,13 @@ from sqlalchemy.dialects.postgresql import insert
 
 from db.base import new_id
 from db.models.queues import AccountSlots
-from db.models.tenancy import Account, Role, Session, User
+from db.models.tenancy import Account, ApiKey, Role, Session, User
 from db.session import Database
 from domain import actor as actors
 from domain.actor import ROLE_SCOPES, Scope
 from domain.errors import Conflict, Forbidden, Invalid, NotFound
 from domain.paging import Order, Page, Window, paginate
+from domain.tenancy import api_keys
 from domain.unit import Unit
 
 MIN_PASSWORD = 12
@@ -70,36 +71,36 @@ async def create_user(unit: Unit, *, email: str, name: str, role: Role, password
 
 async def update_user(
     unit: Unit, *, user_id: UUID, expected_version: int, role: Role | None = None, disabled: bool | None = None
-) -> User:
-    """Change a person's role, or shut a person out, which ends all their sessions.
+) -> tuple[User, list[ApiKey]]:
+    """Change a person's role, or shut a person out, which ends all their sessions and revokes the API keys that they made.
 
-    Raises Forbidden, Invalid, NotFound, StaleVersion.
+    Returns the person and the keys that were revoked. Raises Forbidden, Invalid, NotFound, StaleVersion.
     """
     unit.require(Scope.MEMBERS_WRITE)
     user = (await unit.session.scalars(sa.select(User).where(User.id == user_id).with_for_update())).one_or_none()
     if user is None:
         raise NotFound("There is no such user.")
     if user.version != expected_version:
-        raise StaleVersion("The user was changed meanwhile.", field=("expectedVersion",))
+        raise StaleVersion("The user was changed meanwhile.", field=("expectedVersion",), current=user)
     if user.id == unit.actor.id:
         raise Forbidden("You cannot change your own role or shut yourself out.")
     _require_rank(unit, user.role)
     before = {"role": user.role, "disabled": user.disabled_at is not None}
+    revoked: list[ApiKey] = []
     if role is not None:
         _require_assignable(unit, role)
         user.role = role
     if disabled is not None:
         user.disabled_at = sa.func.now() if disabled else None
     if disabled:
-        live = sa.update(Session).where(Session.user_id == user.id, Session.revoked_at.is_(None))
-        ended = live.values(revoked_at=sa.func.now()).returning(Session.id).execution_options(synchronize_session=False)
-        for session_id in (await unit.session.scalars(ended)).all():
-            unit.changed("credential", session_id)
+        await unit.session.flush()  # from here on the person makes no more keys
+        await _end_sessions(unit, user.id)
+        revoked = await api_keys.revoke_made_by(unit, user_id=user.id)
     user.version += 1
     await unit.session.flush()
     await unit.session.refresh(user)
     unit.audit("user.update", subject_type="user", subject_id=user.id, before=before, role=user.role, disabled=disabled)
-    return user
+    return user, revoked
 
 
 async def users_page(unit: Unit, *, window: Window) -> Page[User]:
@@ -119,9 +120,21 @@ async def get_user(unit: Unit, user_id: UUID) -> User | None:
 
 
 class StaleVersion(Conflict):
-    """The row was changed since the client read it; `expectedVersion` no longer holds."""
+    """The row was changed since the client read it; `expectedVersion` no longer holds. `current` is the row as it is now."""
 
     code = "API-009"
+
+    def __init__(self, message: str, *, field: tuple[str, ...] | None = None, current: object = None) -> None:
+        super().__init__(message, field=field)
+        self.current = current
+
+
+async def _end_sessions(unit: Unit, user_id: UUID) -> None:
+    live = sa.update(Session).where(Session.user_id == user_id, Session.revoked_at.is_(None))
+    ended = live.values(revoked_at=sa.func.now()).returning(Session.id).execution_options(synchronize_session=False)
+    for session_id in (await unit.session.scalars(ended)).all():
+        unit.changed("credential", session_id)
+        unit.audit("session.end", subject_type="session", subject_id=session_id, why="shut out")
 
 
 def parse_email(text: str, *, field: tuple[str, ...] = ("email",)) -> str:

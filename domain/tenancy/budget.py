@@ -29,7 +29,6 @@ class Spent:
 
 
 OPERATIONS = Budget("operations", limit=1_000_000, seconds=60)
-SIGN_INS = Budget("sign-ins", limit=10, seconds=300)
 
 
 async def spend(redis: Redis, budget: Budget, *, of: str, points: int = 1) -> Spent:

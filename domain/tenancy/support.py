@@ -1,17 +1,23 @@
 """Letting support staff in for a while, and the log of what they reached."""
 
 from datetime import timedelta
+from time import time
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from db.models.tenancy import AccessLog, AccessOutcome, AuditLog, SupportGrant
-from domain.actor import Scope
+from db.models.tenancy import AccessLog, AccessOutcome, Account, AuditLog, SupportGrant
+from db.session import Database
+from domain.actor import Actor, Scope
 from domain.errors import Invalid, NotFound
 from domain.paging import Order, Page, Window, paginate
 from domain.unit import Unit
 
 MAX_MINUTES = 7 * 24 * 60
+DENIAL = "enter"
+"""The action of an access log entry which tells that somebody was not let in at all."""
+
+_DENIALS_APART = timedelta(minutes=1)
 NEWEST_GRANTS = Order((SupportGrant.id,), descending=True)
 NEWEST_ACCESSES = Order((AccessLog.id,), descending=True)
 NEWEST_AUDITS = Order((AuditLog.id,), descending=True)
@@ -71,6 +77,34 @@ def log_access(unit: Unit, *, action: str, resource: str, outcome: AccessOutcome
             ip=actor.ip,
         )
     )
+
+
+async def log_denial(database: Database, actor: Actor) -> None:
+    """Write down that support staff were not let into `actor.account_id`, for its people to see.
+
+    At most once a minute for a person, lest anybody who has an account's id could fill its log. Where there is no such account
+    nothing is written.
+    """
+    async with database.account(actor.account_id) as session:
+        if await session.scalar(sa.select(Account.id)) is None:
+            return
+        # Taken in turns, or refusals that come at once would all be the first.
+        turn = sa.func.hashtextextended(f"denied:{actor.account_id}:{actor.id}", 0)
+        await session.execute(sa.select(sa.func.pg_advisory_xact_lock(turn)))
+        # Ids begin with the time in milliseconds: the index leads to the latest entries, however long the log is.
+        latest = UUID(int=int((time() - 2 * _DENIALS_APART.total_seconds()) * 1000) << 80)
+        again = sa.select(AccessLog.id).where(
+            AccessLog.account_id == actor.account_id,
+            AccessLog.id > latest,
+            AccessLog.at > sa.func.now() - _DENIALS_APART,
+            AccessLog.actor_id == actor.id,
+            AccessLog.outcome == AccessOutcome.DENIED,
+        )
+        if await session.scalar(again.limit(1)) is not None:
+            return
+        ended = await session.scalar(sa.select(SupportGrant.expires_at).order_by(SupportGrant.id.desc()).limit(1))
+        reason = "No support grant was ever given." if ended is None else "The support grant has ended."
+        log_access(Unit(session, actor), action=DENIAL, resource="GraphQL", outcome=AccessOutcome.DENIED, reason=reason)
 
 
 async def grants_page(unit: Unit, *, window: Window) -> Page[SupportGrant]:

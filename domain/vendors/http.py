@@ -16,6 +16,7 @@ import structlog
 from httpx import codes
 from prometheus_client import Counter, Histogram
 
+from domain import tracing
 from domain.errors import VendorBusy, VendorDown, VendorRefused, VendorUnauthorized
 
 log = structlog.get_logger(__name__)
@@ -40,7 +41,7 @@ _requests = Counter("bots_vendor_requests", "Requests to vendors.", ["vendor", "
 _seconds = Histogram("bots_vendor_request_seconds", "Time until a vendor's whole answer was read.", ["vendor", "operation"])
 
 
-def open_client(*, max_connections: int = 100) -> httpx.AsyncClient:
+def open_client(*, max_connections: int = 300) -> httpx.AsyncClient:
     """The process's one connection pool; whoever opens it closes it with `aclose()`."""
     return httpx.AsyncClient(
         follow_redirects=False,
@@ -162,11 +163,17 @@ class VendorHttp:
         started = time.perf_counter()
         try:
             request = self._client.build_request(method, url, params=params, headers=sent, content=content, data=form)
-            async with asyncio.timeout(timeout):
-                response = await self._client.send(request, stream=True)
-                raw = await self._read(response, operation)
-            status = response.status_code
-            outcome = _outcome(status)
+            # The vendor is not told of the trace.
+            with tracing.span(f"{self._vendor} {operation}", kind="client") as span:
+                async with asyncio.timeout(timeout):
+                    response = await self._client.send(request, stream=True)
+                    raw = await self._read(response, operation)
+                status = response.status_code
+                outcome = _outcome(status)
+                sent_to = {"server.address": request.url.host, "http.request.method": method}
+                span.set({**sent_to, "http.response.status_code": status})
+                if outcome != "ok":
+                    span.fail(outcome)
         except (httpx.RequestError, httpx.InvalidURL, TimeoutError) as error:
             # Without the cause: some of its kinds quote the offending header, and that is the credential.
             raise VendorDown(f"{self._vendor} did not answer {operation} ({type(error).__name__})") from None

@@ -1,6 +1,6 @@
 """Contacts: finding, making and changing them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -14,8 +14,8 @@ from domain.crm.contacts.queries import ContactFilter
 from domain.unit import Unit
 from graph import ids
 from graph.about import about, optional, resolved, shown
-from graph.context import Info
-from graph.crm.accounts import GhlLocation, fields_by_location
+from graph.context import Info, selects
+from graph.crm.locations import GhlLocation, fields_by_location
 from graph.enums import ContactOrder, ContactSource, ContactSyncState
 from graph.node import Node, global_id, loads, stands_for
 from graph.paging import After, Before, Connection, First, Last, Listing, window
@@ -81,14 +81,13 @@ class Contact(Node):
 
     is_type_of = stands_for(models.Contact)
 
-    @resolved("Values of the sub-account's own fields, by name.")
-    async def custom_fields(root: strawberry.Parent[models.Contact], info: Info) -> list[CustomFieldValue] | None:
-        """Definitions are gathered for all contacts of the answer."""
+    @resolved("Values of the sub-account's own fields, by name.", list[CustomFieldValue] | None)
+    def custom_fields(root: strawberry.Parent[models.Contact], info: Info) -> Any:
+        """Lists of contacts have prepared the definitions; else they are gathered for all contacts of the answer."""
         if not root.custom_fields:
             return []
-        known = await info.context.loader(fields_by_location).load(root.location_id)
-        values = [_custom_value(key, value, known.get(key)) for key, value in root.custom_fields.items()]
-        return sorted(values, key=lambda item: item.name or item.id)
+        known = info.context.prepared(fields_by_location, root.location_id)
+        return _custom_values_later(root, info) if known is None else _custom_values(root, known)
 
     @resolved("Its counterparts at GoHighLevel, the one that is written to first.", list[ContactRef] | None)
     async def refs(root: strawberry.Parent[models.Contact], info: Info) -> Any:
@@ -210,6 +209,9 @@ class ContactsQuery:
         wanted = filter.to_domain() if filter is not None else ContactFilter()
         async with info.context.unit() as unit:
             page = await queries.contacts_page(unit, wanted=wanted, order=order_by, window=window(first, after, last, before))
+            if selects(info, "customFields"):
+                locations = {contact.location_id for contact in page.rows if contact.custom_fields}
+                await info.context.prepare(fields_by_location, unit, list(locations))
         return Listing(page)
 
 
@@ -238,6 +240,15 @@ class ContactsMutation:
                 fields=input.fields.to_domain(),
             )
         return ContactPayload(contact=shown(contact))
+
+
+async def _custom_values_later(contact: models.Contact, info: Info) -> list[CustomFieldValue]:
+    return _custom_values(contact, await info.context.loader(fields_by_location).load(contact.location_id))
+
+
+def _custom_values(contact: models.Contact, known: Mapping[str, models.CustomField]) -> list[CustomFieldValue]:
+    values = [_custom_value(key, value, known.get(key)) for key, value in contact.custom_fields.items()]
+    return sorted(values, key=lambda item: item.name or item.id)
 
 
 def _custom_value(key: str, value: Any, definition: models.CustomField | None) -> CustomFieldValue:

@@ -13,7 +13,7 @@ from domain.jobs import queries as jobs
 from graph import ids
 from graph.about import about, optional, resolved, shown
 from graph.context import Info
-from graph.crm.accounts import GhlLocation
+from graph.crm.locations import GhlLocation
 from graph.enums import ConflictPolicy, SyncDirection
 from graph.jobs.types import Job
 from graph.node import Node, global_id, loads, stands_for

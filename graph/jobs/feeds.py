@@ -35,10 +35,10 @@ class JobEvent:
 
 @strawberry.type(description="What a subscriber to one job is told.")
 class JobUpdate:
-    kind: UpdateKind = about("CHANGED with an event; SNAPSHOT and RESYNC without.")
+    kind: UpdateKind = about("CHANGED with an event; SNAPSHOT, RESYNC and DELETED without. DELETED is the last one.")
     version: int = about("Give the highest one seen as `afterVersion` to resume.")
-    job: Job = about("As it is now; it may be ahead of `event`.")
-    event: JobEvent | None = about("What happened; null for SNAPSHOT and RESYNC.")
+    job: Job | None = about("As it is now; it may be ahead of `event`. Null once it is deleted.")
+    event: JobEvent | None = about("What happened; null unless CHANGED.")
 
 
 @strawberry.type(description="What a subscriber to many jobs is told.")
@@ -60,7 +60,7 @@ class JobsSubscription:
             int | None, strawberry.argument(description="Resume: every change after this version instead of a snapshot.")
         ] = None,
     ) -> AsyncGenerator[JobUpdate, None]:
-        """Goes on after the job's end: it may be retried."""
+        """Goes on after the job's end: it may be retried. Ends when the job is deleted."""
         runtime = info.context.runtime
         job_id = ids.read("job", id, field="id")
         feed = JobFeed(runtime.database, runtime.events, info.context.actor, job_id)

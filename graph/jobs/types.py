@@ -11,17 +11,20 @@ from strawberry.scalars import JSON
 from db.models import jobs as models
 from db.models.jobs import TERMINAL
 from domain.actor import Scope
-from domain.jobs import queries
+from domain.jobs import dependencies, queries, queue
 from domain.unit import Unit
 from graph.about import about, optional, resolved
 from graph.context import Info
-from graph.crm.subjects import subject_of
-from graph.enums import ActorType, AttemptOutcome, JobState, Lane, LogLevel
+from graph.enums import ActorType, AttemptOutcome, DependencyPolicy, JobPriority, JobState, Lane, LogLevel
+from graph.jobs.details import JobDetails, JobLogLine
+from graph.jobs.history import JobRecovery
+from graph.jobs.subjects import subject_of
 from graph.node import Node, global_id, loads, stands_for
 from graph.paging import After, Before, Connection, First, Last, Listing, window
 from graph.user_errors import Payload
 
 loads("job", queries.jobs_by_ids)
+_NAMED = 3
 
 
 async def attempts_by_job(unit: Unit, job_ids: list[UUID]) -> Sequence[list[models.JobAttempt]]:
@@ -50,17 +53,6 @@ class JobAttempt:
         return root.stack_trace if Scope.LOGS_READ in info.context.actor.scopes else None
 
 
-@strawberry.type(description="A line about one thing that a job met: a row it skipped, a conflict it decided.")
-class JobLogLine:
-    id: strawberry.ID = global_id("log")
-    at: datetime = about("UTC.")
-    level: LogLevel = about("How much it matters.")
-    code: str = about("Stable, such as GHL-021.")
-    message: str = about("What happened.")
-    subject: str | None = about("The vendor's id of the thing, or ours.")
-    field: str | None = about("The field that it was about.")
-
-
 @strawberry.type(description="How far a job is.")
 class JobProgress:
     phase: str | None = about("What it is doing, such as contacts or push; null before it began.")
@@ -71,10 +63,16 @@ class JobProgress:
     eta_at: datetime | None = about("When this phase is expected to end. UTC.")
 
 
+@strawberry.type(description="Another job before or after this one.")
+class JobDependency:
+    job: Annotated["Job", strawberry.lazy("graph.jobs.types")] = about("The other job.")
+    policy: DependencyPolicy = about("What the end of the first one means for the second.")
+
+
 @strawberry.type(
     description="Something long-running that was asked for: a sync, an export, a batch. Its state lives here alone."
 )
-class Job(Node):
+class Job(JobDetails, JobRecovery, Node):
     id: strawberry.ID = global_id("job")
     kind: str = about("What it does, such as crm.contacts.sync.")
     title: str = about("The same for people.")
@@ -100,6 +98,33 @@ class Job(Node):
     request_id: str = about("Of the request that asked for it; found in the server's logs.")
 
     is_type_of = stands_for(models.Job)
+
+    @resolved("The level of its priority; URGENT, too, for one that was boosted.")
+    def priority_level(root: strawberry.Parent[models.Job]) -> JobPriority:
+        """The level below, for what stands between two."""
+        return queue.JobPriority.nearest(root.priority)
+
+    @resolved("Whether somebody sent it to the front of its queue.")
+    def is_boosted(root: strawberry.Parent[models.Job]) -> bool:
+        """Until its priority is set."""
+        return queue.is_boosted(root)
+
+    @resolved("Its place, from 1, among the jobs of its lane that wait for a slot; null for any other job.", int | None)
+    async def queue_position(root: strawberry.Parent[models.Job], info: Info) -> Any:
+        """Gathered for all jobs of the answer."""
+        if root.state is not models.JobState.READY or root.paused_at is not None:
+            return None
+        return await info.context.loader(queue.positions).load(root.id)
+
+    @resolved("What it follows: it starts when all of these have ended.", list[JobDependency] | None)
+    async def depends_on(root: strawberry.Parent[models.Job], info: Info) -> Any:
+        """Gathered for all jobs of the answer."""
+        return await info.context.loader(dependencies.parents_of).load(root.id)
+
+    @resolved("What follows it; the first hundred.", list[JobDependency] | None)
+    async def dependents(root: strawberry.Parent[models.Job], info: Info) -> Any:
+        """Gathered for all jobs of the answer."""
+        return await info.context.loader(dependencies.children_of).load(root.id)
 
     @resolved("How far it is.")
     def progress(root: strawberry.Parent[models.Job]) -> JobProgress:
@@ -151,3 +176,19 @@ JobId = Annotated[strawberry.ID, strawberry.argument(description="The job.")]
 @strawberry.type(description="What came of a change to a job.")
 class JobPayload(Payload):
     job: Job | None = optional("As it is now; null when nothing was done.")
+    notice: str | None = optional("Why nothing had to be done, in a sentence for the user: it is the first already, say.")
+    warnings: list[str] = strawberry.field(
+        default_factory=list, description="What follows for other jobs, in sentences for the user."
+    )
+    affected_jobs: list[Job] = strawberry.field(
+        default_factory=list, description="The jobs that the warnings are about; the first hundred."
+    )
+
+
+def warnings(affected: list[models.Job], fate: str) -> list[str]:
+    """A sentence about jobs that wait for the one that was changed; none where there are none."""
+    if not affected:
+        return []
+    named = ", ".join(job.title for job in affected[:_NAMED]) + (", ..." if len(affected) > _NAMED else "")
+    count = "1 job that waits" if len(affected) == 1 else f"{len(affected)} jobs that wait"
+    return [f"{count} for this one {fate}: {named}."]

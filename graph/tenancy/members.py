@@ -23,6 +23,7 @@ loads("apikey", lookups.api_keys)
 class Account:
     id: strawberry.ID = global_id("account")
     name: str = about("The agency's name.")
+    suspended_at: datetime | None = about("Since when its jobs wait for its subscription to be renewed. UTC.")
     created_at: datetime = about("UTC.")
 
 
@@ -78,12 +79,17 @@ class UpdateUserInput:
     id: strawberry.ID = about("The user.")
     expected_version: int = about("The version that the change is based on.")
     role: Role | None = optional("The new role.")
-    disabled: bool | None = optional("True shuts the person out at once; false lets them in.")
+    disabled: bool | None = optional(
+        "True shuts the person out at once, with the API keys they made; false lets the person in."
+    )
 
 
 @strawberry.type(description="What came of a change to a person.")
 class UserPayload(Payload):
     user: User | None = optional("As it is now; null when nothing was done.")
+    revoked_api_keys: list[ApiKey] = strawberry.field(
+        default_factory=list, description="Of a person who was shut out: the keys that they had made, refused from now on."
+    )
 
 
 @strawberry.input(description="A key to make.")
@@ -155,19 +161,19 @@ class MembersMutation:
             )
         return UserPayload(user=shown(user))
 
-    @mutation("Change a person's role, or shut them out, which ends their sessions at once. Needs members:write.")
+    @mutation("Change a person's role, or shut them out: sessions and API keys of theirs end at once. Needs members:write.")
     async def update_user(
         self, info: Info, input: Annotated[UpdateUserInput, strawberry.argument(description="The change.")]
     ) -> UserPayload:
         async with info.context.unit() as unit:
-            user = await accounts.update_user(
+            user, revoked = await accounts.update_user(
                 unit,
                 user_id=ids.read("user", input.id, field="id"),
                 expected_version=input.expected_version,
                 role=input.role,
                 disabled=input.disabled,
             )
-        return UserPayload(user=shown(user))
+        return UserPayload(user=shown(user), revoked_api_keys=shown(revoked))
 
     @mutation("Make an API key. Its secret is in the answer, this once. Needs members:write.")
     async def create_api_key(

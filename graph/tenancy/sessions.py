@@ -7,8 +7,7 @@ import strawberry
 
 from domain.errors import DomainError, Unauthenticated
 from domain.events import Change
-from domain.tenancy import budget, sessions
-from domain.tenancy.budget import SIGN_INS
+from domain.tenancy import attempts, sessions
 from graph.about import about, optional
 from graph.context import Info
 from graph.user_errors import Payload, mutation, user_error
@@ -17,7 +16,7 @@ from graph.user_errors import Payload, mutation, user_error
 @strawberry.input(description="What a person signs in with.")
 class SignInInput:
     email: str = about("In any case of letters.")
-    password: str = about("Ten tries in five minutes are allowed.")
+    password: str = about("Ten tries in five minutes are allowed from one client, and a hundred from all together.")
 
 
 @strawberry.input(description="A refresh token to swap for new tokens.")
@@ -44,7 +43,7 @@ class SessionsMutation:
         self, info: Info, input: Annotated[SignInInput, strawberry.argument(description="The credentials.")]
     ) -> SessionPayload:
         runtime, device = info.context.runtime, info.context.device
-        await budget.spend(runtime.redis, SIGN_INS, of=input.email.strip().lower())
+        await attempts.allow(runtime.redis, runtime.database, email=input.email, device=device)
         try:
             tokens = await sessions.sign_in(
                 runtime.database, runtime.settings, email=input.email, password=input.password, device=device
@@ -60,18 +59,20 @@ class SessionsMutation:
         runtime = info.context.runtime
         try:
             tokens = await sessions.refresh(runtime.database, runtime.settings, refresh_token=input.refresh_token)
+        except sessions.RefreshTokenCopied as copied:
+            await runtime.publish(copied.account_id, [Change("credential", copied.session_id)])
+            return _refused(copied)
         except Unauthenticated as refused:
             return _refused(refused)
         return _payload(tokens)
 
     @mutation("End the session that this access token belongs to.")
     async def sign_out(self, info: Info) -> SignOutPayload:
-        session_id = info.context.actor.session_id
-        if session_id is not None:
-            runtime = info.context.runtime
-            await sessions.sign_out(runtime.database, session_id=session_id)
-            await runtime.publish(info.context.actor.account_id, [Change("credential", session_id)])
-        return SignOutPayload(signed_out=session_id is not None)
+        runtime, actor = info.context.runtime, info.context.actor
+        if actor.session_id is not None:
+            await sessions.sign_out(runtime.database, actor=actor)
+            await runtime.publish(actor.account_id, [Change("credential", actor.session_id)])
+        return SignOutPayload(signed_out=actor.session_id is not None)
 
 
 def _payload(tokens: sessions.Tokens) -> SessionPayload:

@@ -12,11 +12,14 @@ from graph import ids
 from graph.about import about, optional, resolved, shown
 from graph.context import Info
 from graph.enums import AccessOutcome, ActorType
-from graph.node import Node, global_id, loads, stands_for
+from graph.node import Node, global_id, is_known, loads, stands_for
 from graph.paging import After, Before, Connection, First, Last, Listing, window
 from graph.user_errors import Payload, mutation
 
 loads("grant", lookups.support_grants)
+
+# Subjects of audit entries whose ids begin with another word than their own, spelt together.
+_PREFIXES = {"connection": "ghlaccount", "support_grant": "grant"}
 
 
 @strawberry.type(description="The account lets support staff in for a while.")
@@ -36,9 +39,10 @@ class AccessLogEntry:
     at: datetime = about("UTC.")
     actor_type: ActorType = about("What kind of actor it was.")
     actor_name: str = about("Its name then.")
-    action: str = about("The root field that was asked for.")
+    action: str = about("The root field that was asked for; `enter` where somebody was not let in at all.")
     resource: str = about("By which door.")
-    outcome: AccessOutcome = about("Whether it was let in.")
+    outcome: AccessOutcome = about("Whether it was let in. A person who is refused again and again has one entry a minute.")
+    reason: str | None = about("Why it was not let in; null where it was.")
     request_id: str = about("Found in the server's logs, too.")
     ip: str | None = about("The client's address, where it is known.")
 
@@ -50,9 +54,15 @@ class AuditLogEntry:
     actor_type: ActorType = about("What kind of actor it was.")
     actor_name: str = about("Its name then.")
     action: str = about("What was done, such as job.cancel.")
-    subject_type: str = about("What kind of thing it was done to.")
+    subject_type: str = about("What kind of thing it was done to, such as job or api_key.")
     details: JSON = about("What was set, and what it was before where that matters.")
     request_id: str = about("Found in the server's logs, too.")
+
+    @resolved("The global id of what it was done to, for `node`; null where that is nothing that can be fetched.")
+    def subject_id(root: strawberry.Parent[models.AuditLog]) -> strawberry.ID | None:
+        """By the entry's subject type."""
+        prefix = _PREFIXES.get(root.subject_type, root.subject_type.replace("_", ""))
+        return strawberry.ID(ids.encode(prefix, root.subject_id)) if root.subject_id and is_known(prefix) else None
 
 
 @strawberry.input(description="How long support staff may come in, and why.")

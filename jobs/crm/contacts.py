@@ -1,4 +1,7 @@
-"""Runs contact syncs: pull, reconcile deletes, push. Each step goes on where the last attempt's checkpoint says."""
+"""Runs contact syncs: pull, reconcile deletes, push. Each step goes on where the last attempt's checkpoint says.
+
+A contact that could not be sent becomes a failed item of the job, which then ends as partial; a retry sends those alone.
+"""
 
 from uuid import UUID
 
@@ -7,8 +10,11 @@ from domain.crm.connections import commands as connections
 from domain.crm.contacts import push, sync
 from domain.crm.contacts.sync import Plan, SyncContacts
 from domain.errors import DomainError, Invalid, VendorDown, VendorRefused
+from domain.jobs import items
+from domain.jobs.items import Item
 from domain.jobs.running import Done, Running
 from domain.runtime import Runtime
+from domain.unit import Unit
 from domain.vendors.gohighlevel.answers import AccountSuspended, MissingScope, NoSuchContact
 from jobs.handlers import handles
 
@@ -18,6 +24,7 @@ _BATCH = 50
 _ASKED_AT_ONCE = 10
 # After so many failed attempts a contact for which the vendor fails is told from a vendor that is down.
 _PATIENCE = 2
+_NOT_SENT = "GHL-023"
 
 
 @handles(SyncContacts)
@@ -31,16 +38,23 @@ async def sync_contacts(job: Running[SyncContacts], runtime: Runtime) -> Done:
             await _pull(job, the)
         if job.checkpoint["step"] == "reconcile":
             await _reconcile(job, the)
-        if the.pushes:
+        if the.pushes and job.checkpoint["step"] == "push":
             await _push(job, the)
+        if the.pushes:
+            await _push_again(job, the)
     async with job.unit() as unit:
+        failed = (await items.tally(unit, job_id=job.id)).failed
+        if failed:
+            await job.advance(unit, checkpoint={"step": "items"})
         run = await sync.finish(unit, run_id=the.run.id)
     synced = run.created + run.updated + run.unchanged + run.merged
     figures = ("created", "updated", "unchanged", "merged", "skipped", "conflicts", "pushed", "missing")
     message = f"{synced:,} contacts synced, {run.conflicts:,} conflicts"
-    if run.skipped:
-        message += f", {run.skipped:,} skipped"
-    return Done(message, {name: getattr(run, name) for name in figures})
+    if run.skipped > failed:
+        message += f", {run.skipped - failed:,} skipped"
+    if failed:
+        message += f", {failed:,} could not be sent"
+    return Done(message, {name: getattr(run, name) for name in figures} | {"failed": failed}, partial=failed > 0)
 
 
 async def _pull(job: Running[SyncContacts], the: Plan) -> None:
@@ -129,9 +143,35 @@ async def _push(job: Running[SyncContacts], the: Plan) -> None:
             await _push_one(job, the, out, done=done, total=max(total, done))
 
 
-async def _push_one(job: Running[SyncContacts], the: Plan, out: push.Outgoing, *, done: int, total: int) -> None:
+async def _push_again(job: Running[SyncContacts], the: Plan) -> None:
+    """Send what could not be sent before, where a retry was asked for."""
+    location_id, done = the.location.id, 0
+    async with job.unit() as unit:
+        total = (await items.tally(unit, job_id=job.id)).pending
+        if total:
+            await job.advance(unit, phase="push", done=0, total=total, message=f"Sending {total:,} contacts again")
+    while total:
+        async with job.unit() as unit:
+            batch = await items.pending(unit, job_id=job.id, limit=_BATCH)
+        if not batch:
+            return
+        for item in batch:
+            async with job.unit() as unit:
+                out = await push.one(unit, location_id=location_id, contact_id=UUID(item.key))
+                if out is None:  # sent by another sync, or deleted here
+                    await items.finish(unit, job_id=job.id, key=item.key)
+                    await sync.count(unit, the.run.id, skipped=-1)
+            done += 1
+            if out is not None:
+                await _push_one(job, the, out, done=done, total=max(total, done), again=True)
+
+
+async def _push_one(
+    job: Running[SyncContacts], the: Plan, out: push.Outgoing, *, done: int, total: int, again: bool = False
+) -> None:
     problem = await _why_not(job, the, out)
     delivered: push.Delivered | None = None
+    failure: DomainError | None = None
     gone: str | None = None
     if problem is None:
         try:
@@ -140,7 +180,7 @@ async def _push_one(job: Running[SyncContacts], the: Plan, out: push.Outgoing, *
             gone, problem = out.external_id, "Was deleted at GoHighLevel meanwhile; kept here and marked."
         except (Invalid, VendorRefused, VendorDown) as failed:
             await _require_about_one(job, the, failed)
-            problem = failed.message
+            failure, problem = failed, failed.message
     async with job.unit() as unit:
         if delivered is not None and not await push.keep_delivered(unit, out, delivered, location_id=the.location.id):
             problem = "GoHighLevel took it for another contact that is known here."
@@ -148,11 +188,23 @@ async def _push_one(job: Running[SyncContacts], the: Plan, out: push.Outgoing, *
             missing = await sync.mark_missing(unit, location_id=the.location.id, external_ids=[gone])
             await sync.count(unit, the.run.id, missing=missing)
         if problem is not None:
-            job.log(unit, level=LogLevel.WARNING, code="GHL-023", message=f"Not sent: {problem}", subject=str(out.contact_id))
+            job.log(unit, level=LogLevel.WARNING, code=_NOT_SENT, message=f"Not sent: {problem}", subject=str(out.contact_id))
         sent, skipped = problem is None, problem is not None and gone is None
-        await sync.count(unit, the.run.id, pushed=int(sent), skipped=int(skipped))
-        checkpoint = {"step": "push", "after": str(out.contact_id), "pushed": done}
+        if failure is not None or again:
+            code = _NOT_SENT if failure is None else failure.code
+            await _keep_item(job, unit, out, code=code, problem=problem if skipped else None)
+        await sync.count(unit, the.run.id, pushed=int(sent), skipped=int(skipped) - int(again))
+        checkpoint = {"step": "items"} if again else {"step": "push", "after": str(out.contact_id), "pushed": done}
         await job.advance(unit, done=done, total=total, message=f"Sent {done:,} of {total:,}", checkpoint=checkpoint)
+
+
+async def _keep_item(job: Running[SyncContacts], unit: Unit, out: push.Outgoing, *, code: str, problem: str | None) -> None:
+    key = str(out.contact_id)
+    await items.add(unit, job_id=job.id, items=[Item(key, out.title)])
+    if problem is None:
+        await items.finish(unit, job_id=job.id, key=key)
+    else:
+        await items.fail(unit, job_id=job.id, key=key, code=code, message=problem)
 
 
 async def _why_not(job: Running[SyncContacts], the: Plan, out: push.Outgoing) -> str | None:

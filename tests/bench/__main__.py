@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Final
 
-from tests.bench import fanout, latency, lists, start, sync
+from tests.bench import admission, dashboard, engine, fanout, latency, lists, start, sync
 from tests.bench.options import Options
 from tests.bench.report import machine, write
 
@@ -22,6 +22,9 @@ BENCHMARKS: Final[dict[str, Callable[[Options], Coroutine[None, None, None]]]] =
     "latency": latency.run,
     "fanout": fanout.run,
     "lists": lists.run,
+    "dashboard": dashboard.run,
+    "engine": engine.run,
+    "admission": admission.run,
 }
 
 

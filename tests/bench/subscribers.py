@@ -20,11 +20,11 @@ _PONG: Final = 10
 class Crowd:
     """The subscribers of one job at one server, and when each of them got what."""
 
-    def __init__(self, url: str, token: str, job: str, *, streaming: bool = False) -> None:
+    def __init__(self, url: str, token: str, job: str, *, streaming: bool = False, document: str = DOCUMENT) -> None:
         self.host, _, port = url.removeprefix("http://").partition(":")
         self.port = int(port)
         self.token = token
-        self.payload = {"query": DOCUMENT, "operationName": "Job", "variables": {"id": job}}
+        self.payload = {"query": document, "operationName": "Job", "variables": {"id": job} if job else {}}
         self.latencies: list[float] = []
         self._kind = Streamed if streaming else Socket
         self._expected = 0

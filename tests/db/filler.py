@@ -51,6 +51,7 @@ def _value(kind: sa.types.TypeEngine[Any]) -> Any:
         sa.Boolean: False,
         sa.Integer: number,
         sa.BigInteger: number,
+        sa.Double: number / 2,
         sa.TIMESTAMP: datetime.now(UTC),
         postgresql.JSONB: {},
         postgresql.ARRAY: [],

@@ -22,7 +22,12 @@ ACCOUNT = METADATA.tables["account"]
 ISOLATED = [ACCOUNT, *OWNED]
 APPEND_ONLY = {"access_log", "audit_log"}
 # (table, columns, table referred to) of every reference between rows of one account
-REFERENCES = [(table, key) for table in OWNED for key in table.foreign_key_constraints if key.referred_table is not ACCOUNT]
+REFERENCES = [
+    (table, key)
+    for table in OWNED
+    for key in sorted(table.foreign_key_constraints, key=lambda key: list(key.column_keys))
+    if key.referred_table is not ACCOUNT
+]
 
 
 @dataclass(frozen=True)

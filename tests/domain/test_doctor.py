@@ -32,6 +32,27 @@ async def test_with_nothing_set_the_embedded_servers_are_announced() -> None:
     assert "ACCESS_TOKEN_KEY" in found["Settings"].text
 
 
+async def test_one_server_of_one_s_own_and_the_other_embedded(
+    monkeypatch: pytest.MonkeyPatch, database_url: str, redis_url: str, postgres: EmbeddedPostgres
+) -> None:
+    """`bots up` supplies what is missing; nothing keeps it from running."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    found = await findings()
+    assert not any(finding.verdict is Verdict.BAD for finding in found.values()), found
+    assert found["PostgreSQL"].text.startswith("18.")
+    assert "starts an embedded one" in found["Redis"].text
+    assert "REDIS_URL" in found["Settings"].text
+    assert "DATABASE_URL" not in found["Settings"].text
+    monkeypatch.setenv("DATABASE_URL", postgres.url_of("postgres"))
+    assert (await findings())["Migrations"].verdict is Verdict.NOTE, "it brings them up to date itself"
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    found = await findings()
+    assert not any(finding.verdict is Verdict.BAD for finding in found.values()), found
+    assert "starts an embedded one" in found["PostgreSQL"].text
+    assert "valkey 9." in found["Redis"].text
+
+
 async def test_reachable_servers_are_named_with_their_versions(deployment: pytest.MonkeyPatch) -> None:
     found = await findings()
     assert found["PostgreSQL"].text.startswith("18.")

@@ -101,6 +101,16 @@ async def test_another_process_hears_it_too(events: Events, redis_url: str) -> N
     await elsewhere.close()
 
 
+async def test_a_message_that_nobody_can_read_is_a_gap_and_the_listening_goes_on(events: Events) -> None:
+    async with events.listen(ACCOUNT) as mailbox:
+        for unreadable in (b'[["connection", "None"]]', b"{", b"[1]"):
+            await events._broadcast.publish(events_module._channel(ACCOUNT), unreadable)
+            assert (await next_of(mailbox)).gap
+        change = a_change()
+        await events.publish(ACCOUNT, [change])
+        assert not await until_told(mailbox, change)
+
+
 async def test_once_listening_is_entered_nothing_is_missed(events: Events) -> None:
     for _ in range(50):
         async with events.listen(ACCOUNT) as mailbox:

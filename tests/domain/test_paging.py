@@ -30,8 +30,9 @@ async def fill(engine: Engine, ticks: list[int]) -> UUID:
     account_id = await engine.account()
     await engine.sql(
         "insert into job (id, account_id, kind, lane, title, args, state, priority, fence, attempt, failures, max_retries,"
-        " timeout_seconds, version, done, origin_type, origin_name, request_id, created_at)"
-        " select gen_random_uuid(), $1, 'test', 'bulk', 'A job', '{}', 'ready', 0, 0, 0, 0, 5, 60, 1, 0, 'system', 'x', '-', at"
+        " timeout_seconds, version, done, origin_type, origin_name, request_id, created_at, finished_at)"
+        " select gen_random_uuid(), $1, 'test', 'bulk', 'A job', '{}', 'ready', 0, 0, 0, 0, 5, 60, 1,"
+        " 0, 'system', 'x', '-', at, at"
         " from unnest($2::timestamptz[]) at",
         account_id,
         [NOON + timedelta(microseconds=tick) for tick in ticks],

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -91,6 +91,12 @@ class Engine:
     def settings(self) -> Settings:
         """Of the runtime."""
         return self.runtime.settings
+
+    @property
+    def impatient(self) -> "Engine":
+        """The same with a short lease: PostgreSQL has been up for longer than that, so it takes back what lapsed."""
+        settings = self.settings.model_copy(update={"lease_seconds": 1.0})
+        return replace(self, runtime=replace(self.runtime, settings=settings))
 
     @property
     def database(self) -> Database:
@@ -217,6 +223,8 @@ async def shared_engine(postgres: EmbeddedPostgres, valkey: EmbeddedValkey, temp
     url = await servers.clone(postgres)
     settings = make_settings(url, valkey.url, public_url=nowhere, sandbox_url=nowhere, log_level="critical")
     admin = await asyncpg.connect(url.replace("bots@", "postgres@", 1))
+    old_enough = "select 1 where pg_postmaster_start_time() < now() - interval '1 s'"
+    await eventually(lambda: admin.fetch(old_enough))  # for `Engine.impatient`
     async with open_runtime(settings, pool_size=8) as runtime:
         yield Engine(runtime, admin)
     await admin.close()

@@ -1,8 +1,11 @@
 """The whole system for a test: web, workers and sandbox in this process, over real HTTP, PostgreSQL, Valkey and RQ."""
 
 import asyncio
+import atexit
 import base64
+import shutil
 import socket
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -29,15 +32,22 @@ from domain.tenancy import accounts, sessions
 from domain.tenancy.sessions import Device
 from domain.vendors.sandbox.app import build
 from domain.vendors.sandbox.gohighlevel.state import World
+from domain.vendors.sandbox.mail.post_office import PostOffice
 from domain.vendors.sandbox.options import Options
+from domain.vendors.sandbox.slack.hooks import SlackHooks
 from graph.app import create_app
 from jobs import clock, handlers, worker
+from jobs.outlets import deliver_all
 from jobs.worker import LaneWorker
 from tests import servers
 from tests.factories.client import Client
 
 PASSWORD = "correct horse battery staple"
 WEBHOOK_KEY = Ed25519PrivateKey.generate()
+
+# Processes and runtimes of one test share its files; it is gone when the tests are.
+_FILES = tempfile.mkdtemp(prefix="bots-files-")
+atexit.register(shutil.rmtree, _FILES, ignore_errors=True)
 
 # Hashing a password takes a tenth of a second by design. The hundreds of accounts that tests make are not about that.
 accounts.HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -52,6 +62,8 @@ class House:
     http: httpx.AsyncClient
     sandbox_url: str
     world: World
+    slack: SlackHooks
+    mail: PostOffice
 
     @property
     def url(self) -> str:
@@ -65,15 +77,20 @@ class House:
             runtime = await stack.enter_async_context(open_runtime(self.settings, pool_size=10))
             carriers = [LaneWorker(runtime, lane, capacity=10) for lane in lanes or (Lane.INTERACTIVE, Lane.BULK)]
             tasks = [asyncio.create_task(carrier.work()) for carrier in carriers]
-            sweeper = asyncio.create_task(_sweep(runtime)) if sweeping else None
+            sweepers = [asyncio.create_task(work) for work in (_sweep(runtime), deliver_all(runtime))] if sweeping else []
             try:
                 yield
             finally:
-                if sweeper is not None:
+                for sweeper in sweepers:
                     sweeper.cancel()
+                await asyncio.gather(*sweepers, return_exceptions=True)
                 for carrier in carriers:
                     carrier.drain()
                 await asyncio.gather(*tasks)
+
+    def inbox(self, to: str | None = None) -> list[dict[str, Any]]:
+        """What the mail server has for an address, oldest first; `tests.factories.notices` waits for it."""
+        return self.mail.inbox(to)
 
     async def sweep(self) -> None:
         """One round of the clock."""
@@ -142,6 +159,13 @@ async def _listening(app: ASGIApp, listener: socket.socket) -> AsyncIterator[Non
         await running
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 def _listener() -> socket.socket:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
@@ -164,7 +188,10 @@ def make_settings(database_url: str, redis_url: str, *, public_url: str, sandbox
         "ghl_webhook_public_key": base64.b64encode(public_key).decode(),
         "ghl_api_url": sandbox_url,
         "ghl_authorize_url": f"{sandbox_url}/v2/oauth/chooselocation",
+        "slack_url": sandbox_url,
+        "mail_from": "Bottleneck-Bots <bots@mail.example>",
         "log_level": "error",
+        "files_url": f"file://{_FILES}",
         **more,
     }
     return Settings(**values)
@@ -183,12 +210,15 @@ async def open_house(database_url: str, redis_url: str, **more_settings: Any) ->
     web, vendor = _listener(), _listener()
     public_url = f"http://127.0.0.1:{web.getsockname()[1]}"
     sandbox_url = f"http://127.0.0.1:{vendor.getsockname()[1]}"
+    mail_port = _free_port()
+    more_settings = {"smtp_url": SecretStr(f"smtp://127.0.0.1:{mail_port}"), **more_settings}
     settings = make_settings(database_url, redis_url, public_url=public_url, sandbox_url=sandbox_url, **more_settings)
     options = Options(
         client_id=settings.ghl_client_id,
         client_secret=settings.ghl_client_secret.get_secret_value(),
         webhook_seed=WEBHOOK_KEY.private_bytes_raw(),
         webhook_url=f"{public_url}{WEBHOOK_PATH}",
+        mail_port=mail_port,
     )
     sandbox, app = build(options), create_app(settings)
     async with AsyncExitStack() as stack:
@@ -199,7 +229,7 @@ async def open_house(database_url: str, redis_url: str, **more_settings: Any) ->
         await stack.enter_async_context(_listening(app, web))
         runtime = await stack.enter_async_context(open_runtime(settings, pool_size=5))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=public_url, timeout=20))
-        yield House(settings, runtime, http, sandbox_url, sandbox.state.gohighlevel)
+        yield House(settings, runtime, http, sandbox_url, sandbox.state.gohighlevel, sandbox.state.slack, sandbox.state.mail)
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """The system's own programs as real processes, to be stopped, frozen and killed."""
 
 import asyncio
+import itertools
 import os
 import signal
-import sys
-from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +13,9 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from db.embedded.process import die_with_parent
 from domain.settings import Settings
 from tests.factories.engine import eventually
-
-PROGRAM = (sys.executable, str(Path(__file__).parents[2] / "bots.py"))
+from tests.faults.nursery import Forked, Nursery
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
@@ -39,21 +36,27 @@ def _text(value: Any) -> str:
 class Program:
     """One running process, and what it printed."""
 
-    process: asyncio.subprocess.Process
+    name: str
+    process: Forked
     output: Path
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
 
     def said(self, words: str) -> bool:
         """Whether its output has `words`."""
         return words in self.output.read_text()
 
-    async def until_it_says(self, words: str) -> None:
+    async def until_it_says(self, words: str, *, within: float = 20) -> None:
         """Wait for `words`."""
 
         async def look() -> bool:
             assert self.process.returncode is None, self.output.read_text()[-3000:]
             return self.said(words)
 
-        await eventually(look)
+        await eventually(look, within=within)
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -77,28 +80,24 @@ class Programs:
 
     settings: Settings
     folder: Path
-    _started: list[Program] = field(default_factory=list)
+    nursery: Nursery
+    environment: Mapping[str, str] = field(default_factory=dict)
+    started: list[Program] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    async def start(self, *arguments: str) -> Program:
+    async def start(self, *arguments: str, **environment: str) -> Program:
         """Start `bots` with these arguments; returns at once."""
-        output = self.folder / f"{len(self._started)}-{arguments[0]}.log"
-        with output.open("wb") as file:
-            process = await asyncio.create_subprocess_exec(
-                *PROGRAM,
-                *arguments,
-                env=environment_of(self.settings),
-                stdin=DEVNULL,
-                stdout=file,
-                stderr=file,
-                preexec_fn=die_with_parent(),  # a test run that is killed leaves nothing behind
-            )
-        program = Program(process, output)
-        self._started.append(program)
+        name = "-".join(arguments[:2] if arguments[0] == "worker" else arguments[:1])
+        output = self.folder / f"{next(self._numbers)}-{name}.log"
+        output.touch()
+        told = {**environment_of(self.settings), **self.environment, **environment}
+        program = Program(name, await self.nursery.start(*arguments, environment=told, output=output), output)
+        self.started.append(program)
         return program
 
-    async def worker(self) -> Program:
-        """A worker of the bulk lane that is ready for jobs."""
-        worker = await self.start("worker", "bulk")
+    async def worker(self, lane: str = "bulk") -> Program:
+        """A worker of a lane that is ready for jobs."""
+        worker = await self.start("worker", lane)
         await worker.until_it_says("worker.started")
         return worker
 
@@ -123,16 +122,22 @@ class Programs:
         await eventually(is_ready)
         return web
 
+    def of(self, pid: int) -> Program:
+        """The program with this process id."""
+        return next(program for program in self.started if program.pid == pid)
+
     async def close(self) -> None:
         """End what is left."""
-        for program in self._started:
+        for program in self.started:
             await program.kill()
 
 
 @asynccontextmanager
-async def programs(settings: Settings, folder: Path) -> AsyncIterator[Programs]:
+async def programs(
+    settings: Settings, folder: Path, nursery: Nursery, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Programs]:
     """Processes of a system with these settings, until left."""
-    started = Programs(settings, folder)
+    started = Programs(settings, folder, nursery, environment or {})
     try:
         yield started
     finally:

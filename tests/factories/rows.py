@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -10,14 +11,19 @@ from db.models.crm.connections import Connection, ConnectionStatus, Location, Lo
 from db.models.crm.contacts import Contact, ContactRef, ContactSource, ContactSyncState, CustomField
 from db.models.jobs import AttemptOutcome, Job, JobAttempt, Lane
 from domain import actor as actors
-from domain.crm.webhooks import ApplyWebhook
 from domain.jobs import commands
+from domain.jobs.args import JobArgs
 from domain.unit import Unit
 from graph import ids
 from tests.factories.client import Client
 from tests.factories.house import House
 
 FIELD = "fld_colour"
+
+
+@dataclass(frozen=True)
+class Plain(JobArgs, kind="test.plain", title="A job", lane=Lane.INTERACTIVE):
+    """Is never run."""
 
 
 @asynccontextmanager
@@ -83,8 +89,7 @@ async def add_contact(unit: Unit, location: Location, *, name: str = "Ada Lovela
 
 async def add_job(unit: Unit, *, title: str = "A job", attempts: int = 0, location_id: UUID | None = None) -> Job:
     """A job that is ready, with attempts that failed."""
-    args = ApplyWebhook("ContactUpdate", new_id(), "", "")
-    job = (await commands.enqueue(unit, args, title=title, location_id=location_id)).job
+    job = (await commands.enqueue(unit, Plain(), title=title, location_id=location_id)).job
     for number in range(1, attempts + 1):
         unit.session.add(
             JobAttempt(

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
+from sqlalchemy.pool import Pool
 
 
 @contextmanager
@@ -21,3 +22,18 @@ def statements() -> Iterator[list[str]]:
         yield seen
     finally:
         sa.event.remove(Engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def connections() -> Iterator[list[object]]:
+    """Every use of a pooled connection: one for each transaction, and for each query without one."""
+    seen: list[object] = []
+
+    def note(connection: object, *_: object) -> None:
+        seen.append(connection)
+
+    sa.event.listen(Pool, "checkout", note)
+    try:
+        yield seen
+    finally:
+        sa.event.remove(Pool, "checkout", note)

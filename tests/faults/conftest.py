@@ -1,8 +1,10 @@
-"""A contact sync of 5,000 contacts, to be disturbed; in the end it must have led to what an undisturbed one leads to."""
+"""What the tests of faults stand on: the engine's own jobs in real processes, and a contact sync of 5,000 contacts.
+
+Whatever disturbs the sync, in the end it must have led to what an undisturbed one leads to.
+"""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,15 +14,18 @@ import pytest
 
 from db.models.jobs import Job, JobAttempt, Lane
 from domain import actor as actors
-from domain.jobs import queries, sweeps
+from domain.jobs import queries
 from domain.vendors.sandbox.gohighlevel import seed
 from domain.vendors.sandbox.gohighlevel.faults import Fault
 from graph import ids
 from tests.factories.client import Client
 from tests.factories.crm import connect, location_of, start_sync, sync
-from tests.factories.engine import eventually
+from tests.factories.engine import Engine, eventually
 from tests.factories.house import House
 from tests.factories.processes import Programs, programs
+from tests.faults.barriers import Barriers, barriers
+from tests.faults.nursery import Nursery, nursery
+from tests.faults.site import BOUND, LEASE, Site, measured, open_site
 
 SEARCH = "/contacts/search"
 PAGE = 500
@@ -48,6 +53,7 @@ class Disturbed:
     house: House
     owner: Client
     programs: Programs
+    barriers: Barriers
     account_id: UUID
     location_id: str
     admin: asyncpg.Connection
@@ -79,17 +85,11 @@ class Disturbed:
         """Run a statement as the superuser."""
         await self.admin.execute(statement, *values)
 
-    async def silence_lapses(self, job_id: UUID) -> None:
-        """Let the lease of a worker that is silent end, and the delay before the retry too."""
-        await self.sql("update job set lease_until = now() - interval '1 ms' where id = $1", job_id)
-        await self.house.sweep()
-        await self.delay_passes(job_id)
-
-    async def delay_passes(self, job_id: UUID) -> None:
-        """Let the delay before the retry end."""
-        assert (await self.job(job_id)).state == "backoff"
+    async def silence_lapses(self, job_id: UUID, row: str) -> None:
+        """Wait until a clock has noticed that the job's worker is silent; the delay before the retry is skipped."""
+        with measured(row, bound=BOUND):
+            await self.until(job_id, "backoff", within=20 + BOUND)
         await self.sql("update job set run_at = now() - interval '1 ms' where id = $1", job_id)
-        await self.house.sweep()
 
     async def job(self, job_id: UUID) -> Job:
         """The job now."""
@@ -160,24 +160,32 @@ async def _outcome(admin: asyncpg.Connection, account_id: UUID) -> Outcome:
 
 @pytest.fixture
 def more_settings() -> dict[str, Any]:
-    """A rate limit that is soon over when Valkey forgot it, and logs that tell what happens."""
-    return {"ghl_burst_seconds": 0.5, "log_level": "info"}
+    """A rate limit that is soon over when Valkey forgot it, logs that tell what happens, and leases that are over soon."""
+    return {"ghl_burst_seconds": 0.5, "log_level": "info", "lease_seconds": LEASE}
 
 
 @pytest.fixture
-async def disturbed(house: House, owner: Client, tmp_path: Path) -> AsyncIterator[Disturbed]:
+async def disturbed(house: House, owner: Client, brood: Nursery, tmp_path: Path) -> AsyncIterator[Disturbed]:
     """The sync, not yet asked for."""
     await house.control("POST", "/limits", {"interval_seconds": 0.5})
     connection = await connect(owner, house)
     admin = await _connect(house)
     account_id = await admin.fetchval("select account_id from connection")
-    async with programs(house.settings, tmp_path) as started:
-        disturbed = Disturbed(house, owner, started, account_id, location_of(connection, seed.LARGE.id), admin)
+    async with barriers(tmp_path) as stops, programs(house.settings, tmp_path, brood, stops.environment) as started:
+        disturbed = Disturbed(house, owner, started, stops, account_id, location_of(connection, seed.LARGE.id), admin)
         yield disturbed
     await disturbed.admin.close()
 
 
+@pytest.fixture(scope="session")
+async def brood(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Nursery]:
+    """Where processes come from."""
+    async with nursery(tmp_path_factory.mktemp("nursery")) as opened:
+        yield opened
+
+
 @pytest.fixture
-def old_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For this process's sweeps PostgreSQL has been up for long, though the tests' may be seconds old."""
-    monkeypatch.setattr(sweeps, "LEASE", timedelta(0))
+async def site(engine: Engine, brood: Nursery, tmp_path: Path) -> AsyncIterator[Site]:
+    """The engine, whose processes a test starts."""
+    async with open_site(engine, brood, tmp_path) as opened:
+        yield opened

@@ -1,8 +1,6 @@
 """Web servers that are killed around a mutation's commit, and with open subscriptions."""
 
 import asyncio
-import os
-import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
@@ -12,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from db.embedded.valkey import EmbeddedValkey
 from db.models.jobs import JobState
 from tests.factories.client import Client
 from tests.factories.crm import start_sync
 from tests.factories.engine import eventually
 from tests.faults.conftest import Disturbed
+from tests.faults.site import measured
 
 WATCH = """subscription ($id: ID!, $after: Int) { jobUpdated(id: $id, afterVersion: $after) {
   kind version job { state } event { version state done } } }"""
@@ -38,38 +36,34 @@ async def client(disturbed: Disturbed, port: int) -> AsyncIterator[Client]:
 
 
 async def test_a_mutation_that_nobody_heard_back_from_is_carried_out_once(
-    disturbed: Disturbed, client: Client, port: int, valkey: EmbeddedValkey
+    disturbed: Disturbed, client: Client, port: int
 ) -> None:
     admin = disturbed.admin
 
     async def ask() -> dict[str, Any]:
         return await start_sync(client, disturbed.location_id, idempotencyKey=KEY)
 
-    # It dies before the commit, which waits for somebody who holds the location's row.
     web = await disturbed.programs.web(port)
-    async with admin.transaction():
-        await admin.execute("select 1 from location for update")
-        asked = asyncio.create_task(ask())
-        await eventually(lambda: admin.fetch("select 1 from pg_locks where not granted"))
-        await web.kill()
+    disturbed.barriers.arm("commit:before")
+    asked = asyncio.create_task(ask())
+    at_commit = await disturbed.barriers.reached("commit:before")
+    disturbed.barriers.disarm("commit:before")
+    assert at_commit.pid == web.pid
+    await web.kill()
     with suppress(httpx.TransportError):
         await asked
     assert await admin.fetchval("select count(*) from job") == 0
     assert await admin.fetchval("select count(*) from idempotency_key") == 0
 
-    # It dies after the commit and before the answer, which waits for a Valkey that does not say a word.
+    await disturbed.programs.worker()
+    await disturbed.programs.clock()
     web = await disturbed.programs.web(port)
-    try:
-        async with admin.transaction():
-            await admin.execute("select 1 from location for update")
-            asked = asyncio.create_task(ask())
-            await eventually(lambda: admin.fetch("select 1 from pg_locks where not granted"))
-            os.kill(valkey.pid, signal.SIGSTOP)
-        await eventually(lambda: admin.fetch("select 1 from job"))
-        assert not asked.done()
+    disturbed.barriers.arm("admission:before", only=web.pid)
+    asked = asyncio.create_task(ask())
+    await disturbed.barriers.reached("admission:before")
+    with measured("web, after the commit", bound=2):
         await web.kill()
-    finally:
-        os.kill(valkey.pid, signal.SIGCONT)
+        await disturbed.until(await admin.fetchval("select id from job"), JobState.RUNNING, JobState.SUCCEEDED)
     with suppress(httpx.TransportError):
         await asked
 
@@ -77,7 +71,6 @@ async def test_a_mutation_that_nobody_heard_back_from_is_carried_out_once(
     again = await ask()
     assert await admin.fetchval("select count(*) from job") == 1
     assert again["id"] == (await ask())["id"]
-    await disturbed.programs.worker()  # nobody has admitted the job: it finds it by itself
     await client.until(str(again["id"]), "SUCCEEDED")
     assert await disturbed.outcome() == await disturbed.undisturbed()
 

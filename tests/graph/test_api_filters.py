@@ -120,12 +120,12 @@ async def test_each_filter_of_jobs(shared_house: House) -> None:
     assert await jobs(owner, archived=True) == ["Export"]
     assert await jobs(owner, states=["CANCELLED"]) == ["Sync under_score"]
     assert await jobs(owner, states=["CANCELLED", "READY"]) == ["Sync 50%", "Sync under_score"]
-    assert await jobs(owner, kinds=["crm.webhooks.apply", "x"]) == ["Sync 50%", "Sync under_score"]
+    assert await jobs(owner, kinds=["test.plain", "x"]) == ["Sync 50%", "Sync under_score"]
     assert await jobs(owner, kinds=["x"]) == []
     assert await jobs(owner, locationId=gid("location", location)) == ["Sync 50%"]
     assert await jobs(owner, text="50%") == ["Sync 50%"]
     assert await jobs(owner, text="R_S") == ["Sync under_score"]
-    assert await jobs(owner, text="webhooks sync") == ["Sync 50%", "Sync under_score"]
+    assert await jobs(owner, text="test.plain sync") == ["Sync 50%", "Sync under_score"]
     assert await jobs(owner, until="2026-01-01T00:00:00Z") == [], "until is exclusive"
     assert await jobs(owner, until="2026-01-01T01:00:01+01:00") == ["Sync 50%"], "a zone is a zone"
     assert await jobs(owner, since="2026-01-01T00:00:00Z", until="2026-06-01T00:00:00Z") == ["Sync 50%"]

@@ -4,6 +4,7 @@ The fields, their arguments and the fields of their inputs are read from the sch
 """
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ class Usual:
     """What a well-behaved client sends, so that one wrong value beside it gets as far as it can."""
 
     known: dict[str, str]
+    tried: set[str] = dataclasses.field(default_factory=set)
 
     def arguments(self, field: GraphQLField) -> dict[str, Any]:
         return {name: self.value(arg.type, name) for name, arg in field.args.items() if is_required_argument(arg)}
@@ -86,13 +88,17 @@ class Usual:
         return plain.get(get_named_type(inner).name, self.known.get(place, self.known["id"]))
 
     def hostile(self, kind: GraphQLInputType) -> Iterator[Any]:
-        """Values for one place; of an input object, one field at a time."""
+        """Values for one place; of an input object one field at a time, where it is met first."""
         inner = get_nullable_type(kind)
         if isinstance(inner, GraphQLList):
             yield from (None, [], [None], "x", [[]], [self.value(inner.of_type, "")] * 1_001)
             yield from ([value] for value in self.hostile(inner.of_type))
         elif isinstance(inner, GraphQLInputObjectType):
             yield from (None, [], "x", 1, {}, {"unknown": 1})
+            if inner.name in self.tried:
+                yield self.input(inner)
+                return
+            self.tried.add(inner.name)
             for name, field in inner.fields.items():
                 yield from ({**self.input(inner), name: value} for value in self.hostile(field.type))
         elif isinstance(inner, GraphQLEnumType):

@@ -134,7 +134,7 @@ async def test_metrics_are_prometheus_s(shared_house: House) -> None:
     answer = await shared_house.http.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     figures = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
-    assert float(figures['bots_jobs{lane="interactive",state="ready"}']) >= 1
+    assert float(figures['bots_jobs{kind="test.plain",lane="interactive",state="ready"}']) >= 1
     assert float(figures['bots_worker_capacity{lane="bulk"}']) == 0
     assert any(name.startswith('bots_http_seconds_count{method="POST",route="/graphql",status="200"}') for name in figures)
     assert owner.account_gid not in answer.text

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from graphql import DocumentNode, parse
 
+from graph.cost import cost_of, weigh
 from graph.errors import TOO_COMPLEX, TOO_COSTLY, Refused
-from graph.limits import Limits, check_shape, check_variables, cost_of, weigh
+from graph.limits import Limits, check_variables
+from graph.shape import check_shape
 from tests.graph.toy import schema
 
 core_schema = schema._schema

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
 import orjson
@@ -340,3 +340,29 @@ async def test_closing_the_hub_ends_every_stream(live: Live, world: World) -> No
         assert await ann.text() == "one"
         await live.close()
         assert await ann.ended()
+
+
+class Colleague(ToyContext):
+    """One of many who may see the same; who they are is forgotten where that must not matter."""
+
+    @property
+    def scope(self) -> str:
+        return "colleagues"
+
+    def for_feed(self, *, personal: bool = False) -> "Colleague":
+        return Colleague(self.world, user=self.user if personal else "nobody")
+
+
+async def test_what_is_told_to_each_person_alone_is_shared_by_their_devices_only(live: Live, world: World) -> None:
+    world.topic().publish("old")
+    async with AsyncExitStack() as stack:
+        watchers = []
+        for user in ("ann", "ann", "bob"):
+            context = Colleague(world, user=user)
+            operation = await live.executor.prepare(Request("subscription { whispered }"), context)
+            watchers.append(Watcher(await stack.enter_async_context(aclosing(live.stream(operation, context)))))
+        for text in ("old", "new"):
+            if text == "new":
+                world.topic().publish(text)
+            heard = [(await watcher.next())["data"]["whispered"] for watcher in watchers]
+            assert heard == [f"ann, {text}", f"ann, {text}", f"bob, {text}"]

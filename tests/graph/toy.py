@@ -99,6 +99,16 @@ class TopicFeed:
             yield None
 
 
+class Whispers(TopicFeed):
+    """A feed that is told to each person alone."""
+
+    personal = True
+
+    def __init__(self, topic: Topic, user: str) -> None:
+        super().__init__(topic)
+        self.key = ("whispers", topic.name, user)
+
+
 @dataclass
 class World:
     """What contexts of one test share."""
@@ -136,7 +146,11 @@ class ToyContext:
     async def revoked(self) -> None:
         await self.revocation.wait()
 
-    def for_feed(self) -> "ToyContext":
+    @property
+    def person(self) -> Hashable:
+        return self.user
+
+    def for_feed(self, *, personal: bool = False) -> "ToyContext":  # noqa: ARG002 -- nobody here is anonymous
         return ToyContext(self.world, user=self.user)
 
     def follow(self, feed: TopicFeed, *, after: int | None = None) -> AsyncGenerator[Event, None]:
@@ -310,6 +324,13 @@ class Subscription:
                 yield Said(position=event.position, text=event.text)
             if event.text == "explode after":
                 raise RuntimeError("password=hunter2")
+
+    @strawberry.subscription
+    async def whispered(self, info: strawberry.Info) -> AsyncGenerator[str, None]:
+        """What is said, to each person by name."""
+        context = context_of(info)
+        async for event in context.follow(Whispers(context.world.topic(), context.user)):
+            yield f"{context.user}, {event.text}"
 
     @strawberry.subscription
     async def count(self, to: int) -> AsyncGenerator[int, None]:

@@ -23,7 +23,7 @@ from graph.schema import schema, sdl
 from jobs import handlers
 
 ROOT = Path(__file__).parents[2]
-CODE = re.compile(r"\b(?:API|BGJ|GHL|IMG)-\d{3}\b")
+CODE = re.compile(r"\b(?:API|BGJ|GHL|IMG|SCH|WFL)-\d{3}\b")
 TYPES = [named for named in schema._schema.type_map.values() if not is_introspection_type(named)]
 
 

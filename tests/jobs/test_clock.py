@@ -3,11 +3,8 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from db.embedded.valkey import EmbeddedValkey
 from db.models.jobs import JobState
-from domain.jobs import sweeps
 from domain.jobs.running import Done, Running
 from domain.runtime import Runtime
 from jobs import clock
@@ -41,10 +38,7 @@ async def test_clocks_at_once_admit_a_job_once(engine: Engine) -> None:
     assert [(await engine.job(job.id)).fence for job in jobs] == [1] * 5
 
 
-async def test_what_an_emptied_valkey_lost_is_pushed_again(
-    engine: Engine, valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sweeps, "LEASE", timedelta(0))  # the tests' PostgreSQL may be seconds old
+async def test_what_an_emptied_valkey_lost_is_pushed_again(engine: Engine, valkey: EmbeddedValkey) -> None:
     job = await engine.enqueue(await engine.account(), play(succeed))
     await engine.capacity()
     await engine.admit()
@@ -53,7 +47,7 @@ async def test_what_an_emptied_valkey_lost_is_pushed_again(
         await clock.sweep(engine.runtime)
         assert (await engine.job(job.id)).state is JobState.ADMITTED  # its lease is young
         await engine.lapse(job)
-        await clock.sweep(engine.runtime)
+        await clock.sweep(engine.impatient.runtime)
         ended = await engine.until(job, JobState.SUCCEEDED)
     assert (ended.fence, ended.attempt, ended.failures) == (2, 1, 0)
 

@@ -9,6 +9,7 @@ from db.models.jobs import AttemptOutcome, Job, JobState, LogLevel
 from domain import actor as actors
 from domain.errors import Conflict, VendorBusy, VendorDown, VendorRefused, VendorUnauthorized
 from domain.jobs import commands, sweeps
+from domain.jobs.args import digest
 from domain.jobs.leases import Held, release
 from domain.jobs.lifecycle import AttemptEnd
 from domain.jobs.running import Done, Running
@@ -195,10 +196,17 @@ async def test_a_kind_that_this_release_does_not_know_waits(engine: Engine) -> N
 
 async def test_arguments_that_this_release_cannot_read_wait(engine: Engine) -> None:
     job = await engine.enqueue(await engine.account())
-    damaged = """update job set kind = 'crm.contacts.sync', args = '{"run_id": "damaged"}' where id = $1"""
-    await engine.sql(damaged, job.id)
+    given = """update job set kind = 'crm.contacts.sync', args = '{"run_id": "newer"}', args_digest = $2 where id = $1"""
+    await engine.sql(given, job.id, digest({"run_id": "newer"}))
     job = await engine.attempt(job)
     assert (job.state, job.error_code) == (JobState.WAITING, "BGJ-011")
+
+
+async def test_arguments_that_are_not_those_that_were_asked_for_are_not_run(engine: Engine) -> None:
+    job = await engine.enqueue(await engine.account())
+    await engine.sql("""update job set args = '{"script": "another"}' where id = $1""", job.id)
+    job = await engine.attempt(job)
+    assert (job.state, job.error_code, job.failures) == (JobState.FAILED, "BGJ-023", 0)
 
 
 async def test_a_draining_worker_hands_a_job_back_at_a_checkpoint_without_spending_a_retry(engine: Engine) -> None:

@@ -20,11 +20,12 @@ from db.embedded.process import lives
 ROOT = Path(__file__).parents[2]
 
 UP = """
-import asyncio, sys
+import asyncio, os, sys
 from jobs.up import CannotStart, Options, up
 port, sandbox_port, *program = sys.argv[1:]
 try:
-    options = Options(program=tuple(program), host="127.0.0.1", port=int(port), sandbox_port=int(sandbox_port), demo=True)
+    host = os.environ.get("HOST", "127.0.0.1")
+    options = Options(program=tuple(program), host=host, port=int(port), sandbox_port=int(sandbox_port), demo=True)
     asyncio.run(up(options))
 except CannotStart as error:
     sys.exit(str(error))
@@ -117,6 +118,19 @@ def test_comes_up_leaves_nothing_behind_and_comes_up_again(tmp_path: Path, ports
     with running(tmp_path, port=port, sandbox_port=sandbox_port) as terminal:
         terminal.until(lambda text: "Ready at" in text)
         assert (tmp_path / "data" / "demo.env").read_text() == secrets
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 - bound by the stand-in to the loopback address only
+def test_who_else_can_reach_it_is_said_loudly(
+    tmp_path: Path, ports: tuple[int, int], monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("HOST", host)
+    port, sandbox_port = ports
+    with running(tmp_path, port=port, sandbox_port=sandbox_port) as terminal:
+        terminal.until(lambda text: "Ready at" in text)
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.rest()
+    assert ("WARNING: 0.0.0.0 can be reached from other machines" in terminal.text) is (host != "127.0.0.1")
 
 
 def test_an_interrupt_during_the_start_leaves_nothing_behind(tmp_path: Path, ports: tuple[int, int]) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 import structlog
 
+from db.base import new_id
 from db.models.crm.connections import Authorization, AuthorizationOutcome, Connection
 from db.session import Database
 from domain import actor as actors
@@ -84,15 +85,16 @@ async def start(unit: Unit, app: GhlApp, *, connection_id: UUID | None = None) -
         raise NotFound("There is no such connection.")
     state = secrets.token_urlsafe(32)
     expires_at = datetime.now(UTC) + LIFETIME
-    unit.session.add(
-        Authorization(
-            account_id=unit.account_id,
-            state_hash=_digest(state),
-            user_id=unit.actor.id,
-            connection_id=connection_id,
-            expires_at=expires_at,
-        )
+    begun = Authorization(
+        id=new_id(),
+        account_id=unit.account_id,
+        state_hash=_digest(state),
+        user_id=unit.actor.id,
+        connection_id=connection_id,
+        expires_at=expires_at,
     )
+    unit.session.add(begun)
+    unit.audit("connection.authorize", subject_type="authorization", subject_id=begun.id)
     url = app.oauth.authorize_url(redirect_uri=app.redirect_uri, state=state)
     return Started(url, state, expires_at, SCOPES, existing)
 
@@ -200,6 +202,7 @@ async def _connect(
             raise Conflict("This agency is connected as a whole; a single sub-account of it need not be connected.")
         if connection is None:
             connection = Connection(
+                id=new_id(),  # hints name it before it is written
                 account_id=unit.account_id,
                 company_id=grant.company_id,
                 name=grant.company_id,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -59,6 +60,7 @@ async def test(app: GhlApp, actor: Actor, *, connection_id: UUID) -> Connection:
         if status is not None and connection.version == seen:  # else somebody knows better by now
             connection.status = status
         connection.version += 1
+        unit.audit("connection.test", subject_type="connection", subject_id=connection.id, failures=failures)
         unit.changed("connection", connection.id)
         await unit.session.flush()
         await unit.session.refresh(connection)
@@ -77,6 +79,7 @@ async def refresh_locations(app: GhlApp, actor: Actor, *, connection_id: UUID) -
             connection.name = found.name
             connection.version += 1
             await directory.store(unit, connection, found)
+            unit.audit("connection.refresh", subject_type="connection", subject_id=connection.id, found=len(found.locations))
             unit.changed("connection", connection.id)
     return connection
 
@@ -128,7 +131,8 @@ async def update_location(
     if location is None:
         raise LocationNotFound("There is no such sub-account.")
     if expected_version is not None and location.version != expected_version:
-        raise StaleVersion("The sub-account was changed meanwhile.", field=("expectedVersion",))
+        raise StaleVersion("The sub-account was changed meanwhile.", field=("expectedVersion",), current=location)
+    before = _settings_of(location)
     if active is not None:
         if location.status is LocationStatus.REMOVED:
             raise Conflict("GoHighLevel no longer lists this sub-account.")
@@ -138,18 +142,15 @@ async def update_location(
     if only_tags is not None:
         location.only_tags = clean_tags(only_tags)
     location.version += 1
-    unit.audit(
-        "location.update",
-        subject_type="location",
-        subject_id=location.id,
-        status=location.status,
-        direction=location.direction,
-        policy=location.policy,
-        only_tags=location.only_tags,
-    )
+    unit.audit("location.update", subject_type="location", subject_id=location.id, before=before, **_settings_of(location))
     unit.changed("location", location.id)
     await unit.session.flush()
     return location
+
+
+def _settings_of(location: Location) -> dict[str, Any]:
+    names = ("status", "direction", "policy", "only_tags")
+    return {name: getattr(location, name) for name in names}
 
 
 def clean_tags(tags: Sequence[str]) -> list[str]:

@@ -47,6 +47,7 @@ async def create(unit: Unit, *, location_id: UUID, fields: Mapping[str, Any], id
     unit.session.add(contact)
     await unit.session.flush()
     await idempotency.remember(unit, key=idempotency_key, subject_id=contact.id)
+    _audit(unit, "contact.create", contact, data)
     unit.changed("contact", contact.id)
     return contact
 
@@ -59,7 +60,7 @@ async def update(unit: Unit, *, contact_id: UUID, expected_version: int, fields:
     unit.require(Scope.CONTACTS_WRITE)
     contact = await get(unit, contact_id, lock=True)
     if contact.version != expected_version:
-        raise StaleVersion("The contact was changed meanwhile.", field=("expectedVersion",))
+        raise StaleVersion("The contact was changed meanwhile.", field=("expectedVersion",), current=contact)
     data = clean(fields)
     if "custom_fields" in data:
         merged = {**contact.custom_fields, **data["custom_fields"]}
@@ -73,6 +74,7 @@ async def update(unit: Unit, *, contact_id: UUID, expected_version: int, fields:
         contact.sync_state = ContactSyncState.PENDING
     await unit.session.flush()
     await unit.session.refresh(contact)
+    _audit(unit, "contact.update", contact, data)
     unit.changed("contact", contact.id)
     return contact
 
@@ -84,6 +86,12 @@ async def get(unit: Unit, contact_id: UUID, *, lock: bool = False) -> Contact:
     if contact is None:
         raise NotFound("There is no such contact.")
     return contact
+
+
+def _audit(unit: Unit, action: str, contact: Contact, data: Mapping[str, Any]) -> None:
+    """Which fields, and not what they hold: entries stay for ever, and a person may ask that their data go."""
+    fields = sorted(_camel(name) for name in data)
+    unit.audit(action, subject_type="contact", subject_id=contact.id, fields=fields, version=contact.version)
 
 
 def clean(fields: Mapping[str, Any]) -> dict[str, Any]:

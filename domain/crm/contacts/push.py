@@ -38,6 +38,12 @@ class Outgoing:
         return rules.changes(self.base, self.data)
 
     @property
+    def title(self) -> str:
+        """The contact for people."""
+        names = [self.data[name] for name in ("first_name", "last_name") if self.data.get(name)]
+        return " ".join(names) or self.data.get("email") or self.data.get("phone") or "A contact without a name"
+
+    @property
     def can_be_matched(self) -> bool:
         """Whether the vendor could tell a second try from a second person."""
         return self.external_id is not None or bool(self.data.get("email") or self.data.get("phone"))
@@ -59,12 +65,16 @@ async def pending_count(unit: Unit, *, location_id: UUID, only_tags: list[str]) 
 
 async def pending(unit: Unit, *, location_id: UUID, only_tags: list[str], after: UUID | None, limit: int) -> list[Outgoing]:
     """The next contacts to bring over, by id."""
-    primary = sa.and_(ContactRef.contact_id == Contact.id, ContactRef.is_primary, ContactRef.missing_since.is_(None))
-    query = _pending(location_id, only_tags).add_columns(ContactRef.external_id, ContactRef.base).outerjoin(ContactRef, primary)
+    query = _outgoing(location_id, only_tags)
     if after is not None:
         query = query.where(Contact.id > after)
-    rows = await unit.session.execute(query.order_by(Contact.id).limit(limit))
-    return [Outgoing(contact.id, contact.version, data_of(contact), ref, base or {}) for contact, ref, base in rows]
+    return [_read(row) for row in await unit.session.execute(query.order_by(Contact.id).limit(limit))]
+
+
+async def one(unit: Unit, *, location_id: UUID, contact_id: UUID) -> Outgoing | None:
+    """A contact as it is to be brought over now; None where there is nothing to bring any more."""
+    rows = await unit.session.execute(_outgoing(location_id, []).where(Contact.id == contact_id))
+    return next((_read(row) for row in rows), None)
 
 
 async def twin(unit: Unit, out: Outgoing, *, location_id: UUID) -> str | None:
@@ -155,6 +165,17 @@ def data_of(contact: Contact) -> Data:
     if contact.birthday is not None:
         data["birthday"] = contact.birthday.isoformat()
     return data
+
+
+def _outgoing(location_id: UUID, only_tags: list[str]) -> "sa.Select[Contact, str, Data]":
+    primary = sa.and_(ContactRef.contact_id == Contact.id, ContactRef.is_primary, ContactRef.missing_since.is_(None))
+    query = _pending(location_id, only_tags).add_columns(ContactRef.external_id, ContactRef.base)
+    return query.outerjoin(ContactRef, primary)
+
+
+def _read(row: "sa.Row[Contact, str, Data]") -> Outgoing:
+    contact, external_id, base = row
+    return Outgoing(contact.id, contact.version, data_of(contact), external_id, base or {})
 
 
 def _pending(location_id: UUID, only_tags: list[str]) -> "sa.Select[Contact]":

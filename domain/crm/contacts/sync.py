@@ -17,7 +17,7 @@ from domain.actor import Scope
 from domain.crm.connections.app import GhlApp, LocationNotFound, ReauthorizationRequired
 from domain.crm.connections.commands import clean_tags
 from domain.crm.contacts import book as books
-from domain.crm.contacts import pages, rules
+from domain.crm.contacts import changes, pages, rules
 from domain.crm.contacts.rules import Incoming, Unusable
 from domain.errors import Conflict
 from domain.jobs import commands as jobs
@@ -25,7 +25,8 @@ from domain.jobs.args import JobArgs
 from domain.jobs.running import Running
 from domain.tenancy import idempotency
 from domain.unit import Unit
-from domain.vendors.gohighlevel.client import ContactPage, GoHighLevel
+from domain.vendors.gohighlevel.client import GoHighLevel
+from domain.vendors.gohighlevel.contacts import ContactPage
 from domain.vendors.gohighlevel.wire import WireCustomField
 
 PULLS = frozenset({SyncDirection.GHL_TO_BB, SyncDirection.BIDIRECTIONAL})
@@ -44,6 +45,14 @@ class SyncContacts(
     """Sync the contacts of a location as its run says."""
 
     run_id: UUID
+
+    async def changes(self, unit: Unit, job: Job) -> list[str]:
+        """Settings of the location that were changed since. Raises SubjectGone."""
+        return await changes.since(unit, job, run_id=self.run_id)
+
+    async def accept(self, unit: Unit, job: Job) -> None:  # noqa: ARG002 -- the run has what is asked for
+        """Run with the location's settings as they are now."""
+        await changes.accept(unit, run_id=self.run_id)
 
 
 class SyncAlreadyRunning(Conflict):
@@ -125,6 +134,14 @@ async def start(
         .values(status=LocationStatus.ACTIVE, version=Location.version + 1)
     )
     await idempotency.remember(unit, key=idempotency_key, subject_id=run.id)
+    unit.audit(
+        "contact_sync.start",
+        subject_type="sync_run",
+        subject_id=run.id,
+        direction=run.direction,
+        policy=run.policy,
+        only_tags=run.only_tags,
+    )
     await unit.session.flush()
     return run
 

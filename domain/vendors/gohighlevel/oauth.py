@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from domain.errors import VendorDown, VendorFailed, VendorRefused, VendorUnauthorized
 from domain.vendors.gohighlevel.answers import checked, read_rate
-from domain.vendors.gohighlevel.client import VERSION, RepeatedCursor
+from domain.vendors.gohighlevel.calls import VERSION, RepeatedCursor
 from domain.vendors.gohighlevel.wire import WireInstalledLocation
 from domain.vendors.http import Answer, VendorHttp
 from domain.vendors.limits import Limiter, Rate

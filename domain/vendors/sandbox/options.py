@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 SEED_BYTES = 32
+_HIGHEST_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +14,7 @@ class Options:
     """How the sandbox behaves; the defaults are the vendor's documented figures.
 
     `webhook_seed` is a raw Ed25519 seed (None: a new key each start), `webhook_url` where webhooks go (None: nowhere).
-    Without `client_id` and `client_secret` any app is accepted.
+    Without `client_id` and `client_secret` any app is accepted. Without `mail_port` there is no mail server.
     """
 
     webhook_seed: bytes | None = field(default=None, repr=False)
@@ -25,6 +26,8 @@ class Options:
     interval_seconds: float = 10.0
     daily: int = 200_000
     access_token_seconds: int = 86_399
+    mail_host: str = "127.0.0.1"
+    mail_port: int | None = None
 
 
 class BadOptions(ValueError):
@@ -32,7 +35,7 @@ class BadOptions(ValueError):
 
 
 def from_environment(environment: Mapping[str, str]) -> Options:
-    """Read SANDBOX_WEBHOOK_KEY, SANDBOX_WEBHOOK_URL, SANDBOX_RATE_LIMIT, GHL_CLIENT_ID and GHL_CLIENT_SECRET.
+    """Read SANDBOX_WEBHOOK_KEY, SANDBOX_WEBHOOK_URL, SANDBOX_RATE_LIMIT, SANDBOX_MAIL_PORT, GHL_CLIENT_ID, GHL_CLIENT_SECRET.
 
     Raises BadOptions.
     """
@@ -45,7 +48,16 @@ def from_environment(environment: Mapping[str, str]) -> Options:
         client_id=environment.get("GHL_CLIENT_ID") or None,
         client_secret=environment.get("GHL_CLIENT_SECRET") or None,
         rate_limit=throttle == "on",
+        mail_port=_port(environment.get("SANDBOX_MAIL_PORT")),
     )
+
+
+def _port(text: str | None) -> int | None:
+    if not text:
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= _HIGHEST_PORT:
+        raise BadOptions("SANDBOX_MAIL_PORT is the number of a port")
+    return int(text)
 
 
 def _seed(text: str | None) -> bytes | None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from db.models.jobs import LEASED, TERMINAL, AttemptOutcome, Job, JobAttempt, JobLog, JobState
+from db.models.queues import DependencyPolicy
 from domain.jobs.lifecycle import MOVES
 from tests.factories.engine import Engine
 
@@ -46,6 +47,8 @@ class Model:
     failures: int = 0
     lapsed: bool = False
     due: bool = False
+    paused: bool = False
+    parents: list[tuple["Model", DependencyPolicy]] = field(default_factory=list)
     outcomes: list[AttemptOutcome | None] = field(default_factory=list)
 
     def move(self, to: JobState) -> None:
@@ -89,6 +92,14 @@ class Modelled(RuleBasedStateMachine):
         await self.engine.empty()
         await self.engine.capacity(CAPACITY)
 
+    def startable(self, account: UUID) -> list[Model]:
+        """The account's jobs that may be admitted, in the order in which they are."""
+        ready = [each for each in self.models.values() if each.account == account and each.state is S.READY]
+        return sorted((each for each in ready if not each.paused), key=lambda each: (-each.priority, each.position))
+
+    def react(self) -> None:
+        """Let what follows from ends happen; here nothing waits for another job."""
+
     @property
     def leased(self) -> list[Model]:
         return [model for model in self.models.values() if model.state in LEASED]
@@ -107,6 +118,8 @@ class Modelled(RuleBasedStateMachine):
             assert row["numbers"] == list(range(1, len(model.outcomes) + 1))
             assert row["outcomes"] == [outcome and outcome.value for outcome in model.outcomes]
             assert (row["lease_until"] is not None) == (model.state in LEASED)
+            assert (row["priority"], row["position"]) == (model.priority, model.position)
+            assert (row["paused_at"] is not None) == model.paused
             assert (row["finished_at"] is not None) == (model.state in TERMINAL)
             told = [S(state) for state in row["told"]]
             assert told[-1] is model.state

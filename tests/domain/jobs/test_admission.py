@@ -204,3 +204,62 @@ async def test_dispatchers_at_once_never_exceed_the_slots(engine: Engine, dispat
         leased = await engine.sql("select id, account_id from job where state = 'admitted'")
         assert Counter(row["account_id"] for row in leased) == slots
         await engine.sql("update job set state = 'succeeded' where id = any($1::uuid[])", [row["id"] for row in leased])
+
+
+async def bound(engine: Engine, account_id: UUID, kind: str, slots: int) -> None:
+    """Let at most so many jobs of a kind run at once."""
+    insert = "insert into job_setting (account_id, kind, slots, version) values ($1, $2, $3, 1)"
+    await engine.sql(insert, account_id, kind, slots)
+
+
+async def test_a_kind_takes_no_more_than_its_own_slots(engine: Engine) -> None:
+    account_id = await engine.account(slots=5)
+    await bound(engine, account_id, Scripted.kind, 2)
+    await engine.capacity()
+    await engine.capacity(lane=Lane.BULK, name="another")
+    await enqueue_many(engine, account_id, 10)
+    await enqueue_many(engine, account_id, 10, Bulky())
+    first = await engine.admit()
+    assert len(first) == 2
+    assert len(await engine.admit(lane=Lane.BULK)) == 3
+    await end(engine, first[0])
+    assert len(await engine.admit()) == 1
+    assert await engine.admit() == []
+
+
+async def test_what_a_bounded_kind_leaves_goes_to_others_that_come_after_it(engine: Engine) -> None:
+    account_id = await engine.account(slots=4)
+    await bound(engine, account_id, Scripted.kind, 1)
+    await engine.capacity()
+    await enqueue_many(engine, account_id, 50)
+    other = await engine.enqueue(account_id)
+    await engine.sql("update job set kind = 'test.other', priority = -10 where id = $1", other.id)
+    assert [job.kind for job in await engine.admit()] == [Scripted.kind, "test.other"]
+
+
+async def test_accounts_whose_kinds_are_full_do_not_stand_in_the_way(engine: Engine) -> None:
+    await engine.capacity()
+    for _ in range(3):
+        account_id = await engine.account(slots=10)
+        await bound(engine, account_id, Scripted.kind, 1)
+        await engine.enqueue(account_id)
+        await engine.admit(account_id)
+        await engine.enqueue(account_id)
+    job = await engine.enqueue(await engine.account())
+    assert [each.id for each in await engine.admit(limit=1)] == [job.id]
+
+
+@pytest.mark.parametrize("dispatchers", [1, 2, 4])
+async def test_dispatchers_at_once_never_exceed_the_slots_of_a_kind(engine: Engine, dispatchers: int) -> None:
+    accounts = {await engine.account(slots=20): bounds for bounds in (1, 3)}
+    for account_id, slots in accounts.items():
+        await bound(engine, account_id, Scripted.kind, slots)
+        await enqueue_many(engine, account_id, 40)
+    await engine.capacity(1000)
+    for priority in range(1, 7):
+        urgent = [engine.enqueue(account_id, priority=priority) for account_id in accounts]
+        inline = [engine.admit(account_id) for account_id in accounts]
+        await asyncio.gather(*(engine.admit() for _ in range(dispatchers)), *inline, *urgent)
+        leased = await engine.sql("select id, account_id from job where state = 'admitted'")
+        assert Counter(row["account_id"] for row in leased) == accounts
+        await engine.sql("update job set state = 'succeeded' where id = any($1::uuid[])", [row["id"] for row in leased])

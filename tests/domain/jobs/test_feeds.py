@@ -17,9 +17,10 @@ from domain import actor as actors
 from domain.actor import Actor
 from domain.errors import Forbidden, NotFound
 from domain.jobs import sweeps
-from domain.jobs.feeds import SNAPSHOT_SIZE, JobFeed, JobsFeed, JobsUpdate, JobUpdate, UpdateKind
+from domain.jobs.feeds import SNAPSHOT_SIZE, JobFeed, JobsFeed, JobsUpdate, JobUpdate
 from domain.jobs.lifecycle import Transition, transition
 from domain.jobs.queries import JobFilter
+from domain.jobs.updates import UpdateKind
 from tests.factories.engine import Engine
 
 RUNNING = JobFilter(states=frozenset({JobState.RUNNING}))

@@ -14,10 +14,10 @@ from tests.factories.engine import Engine
 # The design's table, written down a second time.
 DESIGN = {
     "blocked": "ready scheduled skipped cancelled",
-    "scheduled": "ready cancelled",
-    "ready": "admitted cancelled",
+    "scheduled": "ready blocked cancelled",
+    "ready": "admitted blocked cancelled",
     "admitted": "running ready cancelled",
-    "running": "succeeded partial failed cancelled backoff waiting ready cancelling",
+    "running": "succeeded partial failed cancelled backoff waiting ready cancelling scheduled",
     "backoff": "ready cancelled",
     "waiting": "ready cancelled",
     "cancelling": "succeeded partial failed cancelled",

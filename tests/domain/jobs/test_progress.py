@@ -73,7 +73,7 @@ def test_events_keep_their_distance_but_the_last_is_always_told(pauses: list[flo
     for number, pause in enumerate(pauses, start=1):
         moment += timedelta(seconds=pause)
         after = advance(progress, done=number, total=len(pauses), now=moment)
-        if is_worth_an_event(told[-1][0], after, phase_before=progress.phase):
+        if is_worth_an_event(told[-1][0], after, before=progress):
             told.append((moment, number))
         progress = after
     assert told[-1][1] == len(pauses)
@@ -83,6 +83,17 @@ def test_events_keep_their_distance_but_the_last_is_always_told(pauses: list[flo
 
 def test_the_first_progress_and_a_new_phase_are_always_told() -> None:
     after = advance(START, done=1, total=9, now=at(0.01), phase="push")
-    assert is_worth_an_event(None, after, phase_before="push")
-    assert is_worth_an_event(NOON, after, phase_before="pull")
-    assert not is_worth_an_event(NOON, after, phase_before="push")
+    assert is_worth_an_event(None, after, before=Progress(phase="push"))
+    assert is_worth_an_event(NOON, after, before=Progress(phase="pull"))
+    assert not is_worth_an_event(NOON, after, before=Progress(phase="push"))
+
+
+def test_what_is_done_after_all_is_counted_keeps_its_distance_too() -> None:
+    """A sync that looks for deleted contacts has counted all of them already."""
+    before = advance(START, done=9, total=10, now=at(0))
+    counted = advance(before, done=10, total=10, now=at(0.01))
+    looking = advance(counted, done=10, total=10, now=at(0.02), message="Looking for deleted contacts")
+    assert is_worth_an_event(at(0), counted, before=before)
+    assert not is_worth_an_event(counted.at, looking, before=counted)
+    later = advance(looking, done=10, total=10, now=at(0.3))
+    assert is_worth_an_event(counted.at, later, before=looking)

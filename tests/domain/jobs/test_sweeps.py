@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -16,10 +17,8 @@ from tests.factories.engine import Engine
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(autouse=True)
-def _postgres_is_up_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests' PostgreSQL may be seconds old."""
-    monkeypatch.setattr(sweeps, "LEASE", timedelta(0))
+# The tests' PostgreSQL may be seconds old: nothing would be taken back within a usual lease of its start.
+take_back_lapsed = partial(sweeps.take_back_lapsed, lease=timedelta(seconds=1))
 
 
 async def sweep(engine: Engine, step: Sweep) -> list[Job]:
@@ -59,10 +58,10 @@ async def test_an_admission_whose_push_was_lost_costs_nothing(engine: Engine) ->
     job = await engine.enqueue(await engine.account())
     await engine.capacity()
     (admitted,) = await engine.admit()
-    assert await sweep(engine, sweeps.take_back_lapsed) == []  # its lease is young
+    assert await sweep(engine, take_back_lapsed) == []  # its lease is young
     await engine.lapse(job)
 
-    (ready,) = await sweep(engine, sweeps.take_back_lapsed)
+    (ready,) = await sweep(engine, take_back_lapsed)
 
     assert (ready.state, ready.fence, ready.attempt, ready.failures) == (JobState.READY, 1, 0, 0)
     assert await engine.claim(admitted) is None  # the push comes after all
@@ -82,7 +81,7 @@ async def test_silence_loses_the_attempt_and_costs_a_retry_until_none_is_left(en
             await held.advance(unit, done=running.attempt, checkpoint={"page": running.attempt})
         await engine.lapse(job)
         asked = datetime.now(UTC)
-        (swept,) = await sweep(engine, sweeps.take_back_lapsed)
+        (swept,) = await sweep(engine, take_back_lapsed)
 
         attempt = (await engine.attempts(job))[-1]
         assert (attempt.outcome, attempt.next_delay, attempt.error_code) == (AttemptOutcome.LOST, delay, "BGJ-012")
@@ -107,22 +106,20 @@ async def test_a_cancellation_that_nobody_heeds_ends_with_the_lease(engine: Engi
     async with engine.runtime.unit(actors.system(running.account_id)) as unit:
         await commands.cancel(unit, job_id=running.id)
     await engine.lapse(running)
-    (swept,) = await sweep(engine, sweeps.take_back_lapsed)
+    (swept,) = await sweep(engine, take_back_lapsed)
     assert swept.state is JobState.CANCELLED
     assert (await engine.attempts(running))[0].outcome is AttemptOutcome.LOST
 
 
-async def test_nothing_is_taken_back_just_after_postgres_started(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_taken_back_just_after_postgres_started(engine: Engine) -> None:
     running = await engine.start(await engine.enqueue(await engine.account()))
     await engine.lapse(running)
     (up,) = await engine.sql("select now() - pg_postmaster_start_time() as since")
-    monkeypatch.setattr(sweeps, "LEASE", up["since"] + HOUR)  # as if it had been up for less than a lease
-    assert await sweep(engine, sweeps.take_back_lapsed) == []
-    monkeypatch.setattr(sweeps, "LEASE", up["since"])
-    assert [job.id for job in await sweep(engine, sweeps.take_back_lapsed)] == [running.id]
+    assert await sweep(engine, partial(take_back_lapsed, lease=up["since"] + HOUR)) == []
+    assert [job.id for job in await sweep(engine, partial(take_back_lapsed, lease=up["since"]))] == [running.id]
 
 
-@pytest.mark.parametrize("step", [sweeps.ready_due, sweeps.take_back_lapsed])
+@pytest.mark.parametrize("step", [sweeps.ready_due, take_back_lapsed])
 async def test_sweeps_at_once_move_each_job_once(engine: Engine, step: Sweep) -> None:
     account_id = await engine.account()
     for _ in range(20):
@@ -141,8 +138,8 @@ async def test_a_row_that_somebody_holds_is_left_for_the_next_round(engine: Engi
     async with engine.database.account(running.account_id) as session:
         done = Transition([running.id], frozenset({JobState.RUNNING}), JobState.SUCCEEDED, fence=running.fence)
         await transition(session, done)
-        assert await sweep(engine, sweeps.take_back_lapsed) == []
-    assert await sweep(engine, sweeps.take_back_lapsed) == []
+        assert await sweep(engine, take_back_lapsed) == []
+    assert await sweep(engine, take_back_lapsed) == []
     assert (await engine.job(running.id)).state is JobState.SUCCEEDED
 
 

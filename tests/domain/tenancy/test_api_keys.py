@@ -1,5 +1,6 @@
 """Credentials of programs: shown once, kept as a hash, good for what they were made for and no longer."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from tests.factories.rows import unit_of
 CREATE = """mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) {
   secret apiKey { id name prefix scopes expiresAt revokedAt } userErrors { code field } } }"""
 REVOKE = "mutation ($id: ID!) { revokeApiKey(input: {id: $id}) { apiKey { id revokedAt } userErrors { code } } }"
+SHUT_OUT = """mutation ($input: UpdateUserInput!) { updateUser(input: $input) {
+  revokedApiKeys { id name revokedAt } userErrors { code } } }"""
 KEYS = "{ apiKeys { nodes { id name prefix scopes revokedAt lastUsedAt } } }"
 
 
@@ -118,3 +121,63 @@ async def test_another_account_s_key_does_not_exist(shared_house: House) -> None
     assert missing["userErrors"] == [{"code": "API-003"}]
     assert (await other.ask(KEYS))["apiKeys"]["nodes"] == []
     assert (await Client(shared_house.http, made["secret"]).ask("{ viewer { name } }"))["viewer"]
+
+
+async def shut_out(owner: Person, person: Person, *, version: int = 1, disabled: bool = True) -> dict[str, Any]:
+    given = {"id": person.gid, "expectedVersion": version, "disabled": disabled}
+    payload: dict[str, Any] = (await owner.ask(SHUT_OUT, input=given))["updateUser"]
+    assert payload["userErrors"] == []
+    return payload
+
+
+async def test_whoever_is_shut_out_takes_their_keys_along(shared_house: House) -> None:
+    """Those as well that were made with one of them; nobody else's."""
+    owner = await new_owner(shared_house)
+    admin = await add_person(shared_house, owner, "ADMIN")
+    first = await create(admin, "MEMBERS_WRITE", "JOBS_READ", name="first")
+    by_key = Person(Client(shared_house.http, first["secret"]), owner.account_id, admin.user_id, "")
+    second = await create(by_key, "JOBS_READ", name="second")
+    own = await create(owner, "JOBS_READ", name="own")
+    payload = await shut_out(owner, admin)
+    assert sorted(key["name"] for key in payload["revokedApiKeys"]) == ["first", "second"]
+    for made in (first, second):
+        assert await refused(Client(shared_house.http, made["secret"]), "{ viewer { name } }") == "API-005"
+    assert (await Client(shared_house.http, own["secret"]).ask("{ viewer { name } }"))["viewer"]
+    audit = (await owner.ask("{ auditLog { nodes { action subjectId details } } }"))["auditLog"]["nodes"]
+    revoked = {entry["subjectId"] for entry in audit if entry["action"] == "api_key.revoke"}
+    assert revoked == {made["apiKey"]["id"] for made in (first, second)}
+
+
+async def test_a_key_stays_revoked_when_its_maker_is_let_in_again(shared_house: House) -> None:
+    owner = await new_owner(shared_house)
+    admin = await add_person(shared_house, owner, "ADMIN")
+    made = await create(admin, "JOBS_READ")
+    await shut_out(owner, admin)
+    again = await shut_out(owner, admin, version=2, disabled=False)
+    assert again["revokedApiKeys"] == []
+    assert await refused(Client(shared_house.http, made["secret"]), "{ viewer { name } }") == "API-005"
+
+
+async def test_a_key_made_while_its_maker_is_shut_out_does_not_survive(shared_house: House) -> None:
+    """Neither the maker's own nor one that is made with a key."""
+    owner = await new_owner(shared_house)
+    admin = await add_person(shared_house, owner, "ADMIN")
+    first = await create(admin, "MEMBERS_WRITE", "JOBS_READ")
+    by_key = Person(Client(shared_house.http, first["secret"]), owner.account_id, admin.user_id, "")
+
+    async def try_to_make(maker: Person) -> str | None:
+        try:
+            return str((await create(maker, "JOBS_READ"))["secret"])
+        except GraphQLFailed:
+            return None
+
+    made = await asyncio.gather(
+        *(try_to_make(maker) for maker in (admin, by_key) for _ in range(4)),
+        shut_out(owner, admin),
+        *(try_to_make(maker) for maker in (admin, by_key) for _ in range(4)),
+    )
+    for secret in made:
+        if isinstance(secret, str):
+            assert await refused(Client(shared_house.http, secret), "{ viewer { name } }") == "API-005"
+    listed = (await owner.ask(KEYS))["apiKeys"]["nodes"]
+    assert all(key["revokedAt"] for key in listed)

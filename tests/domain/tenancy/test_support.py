@@ -1,7 +1,9 @@
 """Support staff in a customer's account: by that account's grant, for its time, with few rights, and on record."""
 
+import asyncio
 from typing import Any
 
+import asyncpg
 import pytest
 import sqlalchemy as sa
 
@@ -38,6 +40,75 @@ async def test_without_a_grant_nobody_comes_in(shared_house: House) -> None:
     owner, staff = await new_owner(shared_house), await new_owner(shared_house, is_staff=True)
     assert await refused(inside(staff, owner)) == "403 API-004"
     assert (await staff.ask(WHO))["viewer"]["account"]["id"] == staff.account_gid, "their own account is open to them"
+
+
+DENIED = "{ accessLog { nodes { actorType actorName action outcome reason requestId ip } } }"
+
+
+async def denials(owner: Person) -> list[dict[str, Any]]:
+    nodes: list[dict[str, Any]] = (await owner.ask(DENIED))["accessLog"]["nodes"]
+    return [node for node in nodes if node["outcome"] == "DENIED"]
+
+
+async def test_who_was_not_let_in_is_in_that_account_s_log(shared_house: House) -> None:
+    owner, staff = await new_owner(shared_house), await new_owner(shared_house, is_staff=True)
+    client = inside(staff, owner)
+    headers = {**client.headers, "x-request-id": "snooping-1"}
+    answer = await client.http.post("/graphql", json={"query": WHO}, headers=headers)
+    assert answer.status_code == 403
+    staff_name = (await staff.ask(WHO))["viewer"]["name"]
+    assert await denials(owner) == [
+        {
+            "actorType": "SUPPORT",
+            "actorName": staff_name,
+            "action": "enter",
+            "outcome": "DENIED",
+            "reason": "No support grant was ever given.",
+            "requestId": "snooping-1",
+            "ip": "127.0.0.1",
+        }
+    ]
+    assert await denials(staff) == []
+
+
+async def test_a_grant_that_has_ended_is_told_as_the_reason(shared_house: House) -> None:
+    owner, staff = await new_owner(shared_house), await new_owner(shared_house, is_staff=True)
+    await owner.ask(REVOKE, id=await let_in(owner))
+    assert await refused(inside(staff, owner)) == "403 API-004"
+    assert [entry["reason"] for entry in await denials(owner)] == ["The support grant has ended."]
+
+
+async def test_refusals_cannot_fill_a_log(shared_house: House) -> None:
+    owner, other = await new_owner(shared_house), await new_owner(shared_house)
+    one, two = await new_owner(shared_house, is_staff=True), await new_owner(shared_house, is_staff=True)
+    knocks = [inside(staff, account) for staff in (one, two) for account in (owner, other) for _ in range(5)]
+    assert set(await asyncio.gather(*map(refused, knocks))) == {"403 API-004"}
+    assert [len(await denials(account)) for account in (owner, other)] == [2, 2], "one for each person"
+    admin = await asyncpg.connect(shared_house.settings.database_url.replace("bots@", "postgres@", 1))
+    await admin.execute("update access_log set at = at - interval '61 seconds' where account_id = $1", owner.account_id)
+    await admin.close()
+    assert await refused(inside(one, owner)) == "403 API-004"
+    assert len(await denials(owner)) == 3, "after a minute it is told again"
+
+
+async def test_a_stranger_who_is_no_staff_leaves_no_name_in_the_log(shared_house: House) -> None:
+    """Or anybody could write into another account's log by signing up."""
+    owner, stranger = await new_owner(shared_house), await new_owner(shared_house)
+    assert await refused(inside(stranger, owner)) == "403 API-004"
+    assert await denials(owner) == []
+
+
+async def test_a_subscription_that_a_revocation_ends_is_no_attempt_to_enter(shared_house: House) -> None:
+    owner, staff = await new_owner(shared_house), await new_owner(shared_house, is_staff=True)
+    grant = await let_in(owner)
+    async with unit_of(shared_house, owner.account_id) as unit:
+        job = await add_job(unit)
+    watching = inside(staff, owner).watch("subscription ($id: ID!) { jobUpdated(id: $id) { version } }", id=gid("job", job))
+    assert (await anext(watching))["jobUpdated"]
+    await owner.ask(REVOKE, id=grant)
+    with pytest.raises(GraphQLFailed):
+        await anext(watching)
+    assert await denials(owner) == []
 
 
 async def test_a_grant_opens_that_account_and_no_other(shared_house: House) -> None:

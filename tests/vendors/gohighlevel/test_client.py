@@ -10,7 +10,9 @@ from redis.asyncio import Redis
 
 from domain.errors import Invalid, VendorBusy, VendorDown, VendorRefused, VendorUnauthorized
 from domain.vendors.gohighlevel.answers import AccountSuspended, DuplicateContact, MissingScope, NoSuchContact
-from domain.vendors.gohighlevel.client import ContactPage, GoHighLevel, RepeatedCursor
+from domain.vendors.gohighlevel.calls import RepeatedCursor
+from domain.vendors.gohighlevel.client import GoHighLevel
+from domain.vendors.gohighlevel.contacts import ContactPage
 from domain.vendors.http import VendorHttp
 from domain.vendors.limits import Limiter
 from domain.vendors.sandbox.gohighlevel import seed

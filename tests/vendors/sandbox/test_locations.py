@@ -23,6 +23,12 @@ async def test_locations_are_searched_by_skip_and_limit(sandbox: Sandbox) -> Non
     assert list(default) == ["locations"]
 
 
+def test_no_two_locations_have_the_same_name() -> None:
+    """People tell them apart by it, across agencies as well."""
+    names = [location.name for location in seed.LOCATIONS]
+    assert len(set(names)) == len(names)
+
+
 @pytest.mark.parametrize(("company", "count"), [(seed.EMPTY.id, 0), (seed.NORTHWIND.id, 2)])
 async def test_a_company_sees_its_own_locations(sandbox: Sandbox, company: str, count: int) -> None:
     answer = await sandbox.call(

@@ -121,10 +121,17 @@ _TOWNS = (
     ("London", "GB", "Europe/London"),
     ("Sydney", "AU", "Australia/Sydney"),
 )
-_TRADES = ("Dental Studio", "Fitness Club", "Roofing", "Law Office", "Garden Centre")
+# Each agency has trades of its own, so that no two locations of the world have the same name.
+_TRADES = {
+    BRIGHT.id: ("Dental Studio", "Fitness Club", "Roofing", "Law Office", "Garden Centre"),
+    NORTHWIND.id: ("Bakery",),
+    SUSPENDED.id: ("Print Shop",),
+    LIMITED.id: ("Bike Repair",),
+}
 
 
 def _locations(company: SeededCompany, sizes: tuple[int, ...]) -> tuple[SeededLocation, ...]:
+    trades = _TRADES[company.id]
     made = []
     for number, size in enumerate(sizes, start=1):
         city, country, zone = _TOWNS[number % 5]
@@ -133,7 +140,7 @@ def _locations(company: SeededCompany, sizes: tuple[int, ...]) -> tuple[SeededLo
             SeededLocation(
                 id=f"{stem}{number:0{20 - len(stem)}d}",
                 company_id=company.id,
-                name=f"{city} {_TRADES[(number // 5) % 5]}",
+                name=f"{city} {trades[number // 5 % len(trades)]}",
                 city=city,
                 country=country,
                 timezone=zone,
