@@ -37,6 +37,8 @@ from jobs import handlers, runner
 
 # Nearly all of them wait for a vendor; what bounds them is the memory of what they hold, not the cores.
 CAPACITY = {Lane.INTERACTIVE: 250, Lane.BULK: 20, Lane.CALLS: 250}
+# Transactions are milliseconds long, and each connection takes PostgreSQL 5 MB.
+POOL = 4
 BEATS_A_LEASE = 3
 GRACE = 8.0  # together with the last pop less than the 10 s after which Docker and `bots up` kill
 POP_SECONDS = 1
@@ -61,7 +63,7 @@ def run(job_id: str, fence: int) -> None:
 async def _main(settings: environment.Settings, lane: Lane) -> None:
     handlers.load()
     runtimes.quiet_collector()
-    async with runtimes.open_runtime(settings, pool_size=min(CAPACITY[lane], 10)) as runtime:
+    async with runtimes.open_runtime(settings, pool_size=POOL) as runtime:
         worker = LaneWorker(runtime, lane, capacity=CAPACITY[lane])
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

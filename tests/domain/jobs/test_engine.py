@@ -303,5 +303,5 @@ class EngineMachine(Modelled):
 
 async def test_whatever_happens_the_rows_say_what_the_model_says(engine: Engine) -> None:
     EngineMachine.engine, EngineMachine.loop = engine, asyncio.get_running_loop()
-    steps = settings(max_examples=16, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+    steps = settings(max_examples=10, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
     await asyncio.to_thread(run_machine, EngineMachine, settings=steps)

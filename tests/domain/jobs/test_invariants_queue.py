@@ -30,17 +30,23 @@ from tests.domain.jobs.model import Carried, Model, S
 from tests.domain.jobs.test_engine import EngineMachine
 from tests.factories.engine import Engine, Scripted
 
-EXAMPLES = int(os.environ.get("ENGINE_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("ENGINE_EXAMPLES", "10"))
 BOOSTED = 500_000_000
 UNSTARTED = {S.BLOCKED, S.SCHEDULED, S.READY}
 policies = st.sampled_from(DependencyPolicy)
+numbers = st.integers(0, 99)
 
 
 class QueueMachine(EngineMachine):
     """Acts on the queue as people do."""
 
-    @rule(model=EngineMachine.jobs)
-    def pause(self, model: Model) -> None:
+    def job(self, number: int) -> Model:
+        """One of the jobs, whoever made it."""
+        return list(self.models.values())[number % len(self.models)]
+
+    @rule(number=numbers)
+    def pause(self, number: int) -> None:
+        model = self.job(number)
         if model.state not in QUEUED | {S.ADMITTED, S.RUNNING}:
             with pytest.raises(NotQueued):
                 self.run(self._command(queue.pause, model))
@@ -52,8 +58,11 @@ class QueueMachine(EngineMachine):
             model.version += 1
         model.paused = True
 
-    @rule(model=EngineMachine.jobs)
-    def resume(self, model: Model) -> None:
+    @rule(number=numbers)
+    def resume(self, number: int) -> None:
+        self._resume(self.job(number))
+
+    def _resume(self, model: Model) -> None:
         if model.state in TERMINAL:
             with pytest.raises(NotQueued):
                 self.run(self._command(queue.resume, model))
@@ -62,9 +71,10 @@ class QueueMachine(EngineMachine):
         model.version += model.paused
         model.paused = False
 
-    @rule(model=EngineMachine.jobs)
-    def boost(self, model: Model) -> None:
+    @rule(number=numbers)
+    def boost(self, number: int) -> None:
         """Only this one moves: that no other's priority or position changed is looked at after each step."""
+        model = self.job(number)
         if model.state not in QUEUED:
             with pytest.raises(NotQueued):
                 self.run(self._command(queue.boost, model))
@@ -94,8 +104,9 @@ class QueueMachine(EngineMachine):
         self._settle(model)
         return model
 
-    @rule(child=EngineMachine.jobs, parent=EngineMachine.jobs, policy=policies)
-    def add_dependency(self, child: Model, parent: Model, policy: DependencyPolicy) -> None:
+    @rule(numbers=st.tuples(numbers, numbers), policy=policies)
+    def add_dependency(self, numbers: tuple[int, int], policy: DependencyPolicy) -> None:
+        child, parent = map(self.job, numbers)
         assume(child.account == parent.account)
         refusal = self._refusal(child, parent, policy)
 
@@ -174,7 +185,7 @@ class QueueMachine(EngineMachine):
         """As in the base, after people have let go on what they paused; then every view of it says the same."""
         for model in self.models.values():
             if model.paused and model.state not in TERMINAL:
-                self.resume(model)
+                self._resume(model)
         super().teardown()
         for model in self.models.values():
             self.run(self._replay_is_what_happened(model))
