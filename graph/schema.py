@@ -34,13 +34,15 @@ from graph.notifications.feeds import NotificationsSubscription
 from graph.notifications.lists import NotificationsQuery
 from graph.recurrence import InvalidCronError
 from graph.scalars import SCALARS
-from graph.schedules import SchedulesMutation, SchedulesQuery
+from graph.schedules.commands import SchedulesMutation
+from graph.schedules.lists import SchedulesQuery
 from graph.tenancy.members import MembersMutation, MembersQuery
 from graph.tenancy.sessions import SessionsMutation
 from graph.tenancy.support import SupportMutation, SupportQuery
 from graph.user_errors import ErrorCodeInfo, GenericError, RateLimitedError, StaleVersionError, error_codes
 from graph.webhooks import WebhooksMutation, WebhooksQuery
-from graph.workflows import WorkflowsMutation, WorkflowsQuery
+from graph.workflows.commands import WorkflowsMutation
+from graph.workflows.lists import WorkflowsQuery
 
 _MAX_NODES = 100
 
