@@ -1,11 +1,12 @@
 """Hints over Redis pub/sub that something of an account changed.
 
 A hint carries ids, never data: whoever gets one reads PostgreSQL again, under row-level security. Hints may be lost, doubled
-or late. After every reconnect, and every POLL seconds while Redis is away, listeners get a GAP, upon which they read again as
-well; so a lost hint costs latency and never an update.
+or late. After every reconnect, every POLL seconds while Redis is away, and once a minute in any case, listeners get a GAP,
+upon which they read again as well; so a lost hint costs latency and never an update.
 """
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -21,6 +22,8 @@ from redis import asyncio as redis
 from redis.exceptions import RedisError
 
 POLL = 2.0
+_SILENCE = 5.0  # after so long Redis is asked whether it is there, and has as long again to answer
+_BELT = 60.0  # so often listeners read again in any case
 _MAILBOX = 1_000
 _GAP_MESSAGE = ""
 _PUBLISH_WITHIN = 2.0
@@ -184,13 +187,16 @@ class RedisHints(BroadcastBackend):
     """
 
     def __init__(self, url: str) -> None:
-        self._redis: redis.Redis = redis.from_url(url, socket_connect_timeout=2)
+        # A read of the pub/sub connection says itself how long it waits.
+        self._redis: redis.Redis = redis.from_url(url, socket_connect_timeout=2, socket_timeout=5)
         self._pubsub = self._redis.pubsub()
         self._channels: set[str] = set()
         self._unconfirmed: dict[str, asyncio.Event] = {}
         self._gaps: asyncio.Queue[str] = asyncio.Queue()
         self._wanted = asyncio.Event()
         self._lost = False
+        self._asked = False
+        self._gap_at = time.monotonic() + _BELT
 
     async def connect(self) -> None:
         """Nothing to do until the first channel is wanted."""
@@ -232,11 +238,11 @@ class RedisHints(BroadcastBackend):
             if not self._gaps.empty():
                 return Event(self._gaps.get_nowait(), _GAP_MESSAGE)
             await self._wanted.wait()
+            if time.monotonic() >= self._gap_at:
+                self._report_gap()
+                continue
             try:
-                if self._lost:
-                    await self._reconnect()
-                    continue
-                message = await self._pubsub.get_message(timeout=5.0)
+                message = await self._receive()
             except (RedisError, OSError) as error:
                 log.warning("redis.away", error=str(error))
                 self._lost = True
@@ -251,16 +257,34 @@ class RedisHints(BroadcastBackend):
             if message["type"] == "subscribe" and channel in self._unconfirmed:
                 self._unconfirmed[channel].set()
 
+    async def _receive(self) -> Any:
+        """The next message, or None soon. A connection whose other end vanished looks like one on which nothing is told."""
+        if self._lost:
+            await self._reconnect()
+            return None
+        message = await self._pubsub.get_message(timeout=_SILENCE)
+        if message is not None:
+            self._asked = False
+            return None if message["type"] == "pong" else message
+        if self._asked:
+            raise TimeoutError("Redis does not answer any more")
+        self._asked = True
+        async with asyncio.timeout(_SILENCE):
+            await self._pubsub.ping()
+        return None
+
     async def _reconnect(self) -> None:
-        await self._pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-        self._pubsub = self._redis.pubsub()
-        await cast("Awaitable[bool]", self._redis.ping())
-        if self._channels:
-            await self._pubsub.subscribe(*self._channels)
-        self._lost = False
+        async with asyncio.timeout(_SILENCE):
+            await self._pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+            self._pubsub = self._redis.pubsub()
+            await cast("Awaitable[bool]", self._redis.ping())
+            if self._channels:
+                await self._pubsub.subscribe(*self._channels)
+        self._lost = self._asked = False
         log.info("redis.back", channels=len(self._channels))
         self._report_gap()
 
     def _report_gap(self) -> None:
+        self._gap_at = time.monotonic() + _BELT
         for channel in self._channels:
             self._gaps.put_nowait(channel)

@@ -2,7 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -16,7 +17,7 @@ from db.session import Database
 from domain import metrics, reactions
 from domain.actor import Actor
 from domain.crm.connections.app import GhlApp
-from domain.events import Change, Events
+from domain.events import Announcement, Change, Events
 from domain.files.links import Links
 from domain.files.store import FileStore
 from domain.jobs import admission
@@ -81,38 +82,48 @@ class Runtime:
             except Exception as error:  # noqa: BLE001 -- what was asked for is committed, and must not fail for this
                 log.warning("admission.failed", error=str(error), kind=type(error).__name__, lane=lane.value)
                 return
-            for job in admitted:
-                await self.announce(job)
+            await self.announce_all(admitted)
             full = len(admitted) >= admission.BATCH
 
     async def react(self) -> None:
         """Let what follows from the jobs' latest moves happen now. A failure is logged: the clock does it within seconds."""
+        followed = await self._follow()
+        if followed is None:
+            followed = await self._follow(carefully=True) or []
+        await self.announce_all(followed)
+        for lane in {each.lane for each in followed if isinstance(each, Job)}:
+            await self.admit(lane)
+
+    async def _follow(self, *, carefully: bool = False) -> list[Job | Announcement] | None:
         try:
             with metrics.STEPS.labels("react").time():
                 async with self.database.system_across_accounts() as session:
-                    followed = await reactions.react(session)
+                    return await reactions.react(session, carefully=carefully)
         except Exception as error:  # noqa: BLE001 -- the moves stay until somebody has reacted to them
-            log.warning("reactions.failed", error=str(error), kind=type(error).__name__)
-            return
-        moved = [each for each in followed if isinstance(each, Job)]
-        for job in moved:
-            await self.announce(job)
-        for told in followed:
-            if not isinstance(told, Job):
-                await self.publish(told.account_id, [told.change])
-        for lane in {job.lane for job in moved}:
-            await self.admit(lane)
+            log.warning("reactions.failed", error=str(error), kind=type(error).__name__, carefully=carefully)
+            return None
+
+    async def announce_all(self, followed: Iterable[Job | Announcement]) -> None:
+        """Hint subscribers at jobs that moved and whatever else changed: once for each account, until Redis fails."""
+        changes: dict[UUID, list[Change]] = defaultdict(list)
+        for each in followed:
+            changes[each.account_id].append(Change("job", each.id) if isinstance(each, Job) else each.change)
+        for account_id, changed in changes.items():
+            if not await self.publish(account_id, changed):
+                return  # to wait for it once more for each account would hold up everything else
 
     async def announce(self, job: Job) -> None:
         """Hint subscribers at a job that moved."""
         await self.publish(job.account_id, [Change("job", job.id)])
 
-    async def publish(self, account_id: UUID, changes: list[Change]) -> None:
-        """Hint at changes. A failure is logged: subscribers read again after a gap."""
+    async def publish(self, account_id: UUID, changes: list[Change]) -> bool:
+        """Hint at changes; whether Redis took it. A failure is logged: subscribers read again after a gap."""
         try:
             await self.events.publish(account_id, changes)
         except (RedisError, OSError) as error:
             log.warning("events.publish_failed", error=str(error))
+            return False
+        return True
 
 
 @asynccontextmanager

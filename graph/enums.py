@@ -16,8 +16,8 @@ from db.models.webhooks import WebhookDeliveryState
 from domain.actor import Scope
 from domain.crm.contacts.queries import ContactOrder
 from domain.jobs.options import RecoveryOption
+from domain.jobs.priority import JobPriority
 from domain.jobs.queries import JobOrder, StatusGroup
-from domain.jobs.queue import JobPriority
 from domain.jobs.updates import UpdateKind
 from domain.webhooks.events import WebhookEvent
 from graph.vocabulary import show as _show
@@ -184,7 +184,8 @@ _show(
     "Where a job stands, as a dashboard's tabs say it. Each job is in exactly one.",
     name="JobStatusGroup",
     ACTIVE="ADMITTED, RUNNING or CANCELLING: it holds a slot.",
-    QUEUED="READY or BLOCKED, and not paused.",
+    QUEUED="READY, and not paused: it waits for a slot.",
+    BLOCKED="BLOCKED, and not paused: it waits for another job.",
     SCHEDULED="SCHEDULED, and not paused.",
     RETRYING="BACKOFF, and not paused.",
     WAITING="WAITING for somebody, and not paused.",

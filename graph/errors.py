@@ -147,7 +147,7 @@ ERRORS: Final[dict[str, ErrorCode]] = {
     ),
     "SCH-001": ErrorCode("The cron text cannot be used; `part` names the field of it that is wrong.", "Correct that part."),
     "SCH-002": ErrorCode("There are no such times.", "Correct what `field` leads to."),
-    "SCH-003": ErrorCode("There is no such time zone.", "Use an IANA name, such as America/New_York."),
+    "SCH-003": ErrorCode("There is no such time zone, or it names no place.", "Use an IANA name, such as America/New_York."),
     "SCH-004": ErrorCode("The moment has passed already.", "Choose one to come, or let it run now with ifPast: RUN_NOW."),
     "SCH-005": ErrorCode("The schedule was deleted.", "Make a new one."),
     "SCH-006": ErrorCode("The schedule is disabled: it has no workflow that it could run.", "Choose another workflow for it."),

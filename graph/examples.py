@@ -95,7 +95,7 @@ subscription Watch($job: ID!, $after: Int) {
         "title": "8 Dashboard",
         "query": """query Dashboard {
   jobSummary { active queued waiting paused completed24h failed24h allPaused perKind { kind active queued completed24h } }
-  jobQueue { waiting(first: 10) { nodes { id title priorityLevel isBoosted queuePosition } } }
+  jobQueue { waiting(first: 10) { nodes { id title priority isBoosted queuePosition } } }
   unreadNotificationCount
   notifications(first: 5) { nodes { title event url createdAt readAt } }
 }
@@ -108,7 +108,7 @@ query Preview {
   previewSchedule(recurrence: { daily: { hour: 6 } }, zone: "America/New_York") {
     cron text
     runs { text at }
-    errors { code message field }
+    userErrors { code message field }
   }
   schedules(first: 10) {
     nodes { name status nextRuns { text } fires(first: 3) { nodes { result durationSeconds message } } }

@@ -23,7 +23,7 @@ from graph.jobs.commands import JobsMutation
 from graph.jobs.exports import JobExportsMutation
 from graph.jobs.feeds import JobsSubscription
 from graph.jobs.lists import JobsQuery
-from graph.jobs.queue import JobQueueMutation, JobQueueQuery
+from graph.jobs.queue import JobQueueMutation, JobQueueQuery, JobQueueSubscription
 from graph.jobs.recovery import JobNotRecoverableError, JobRecoveryMutation
 from graph.jobs.settings import JobSettingsMutation, JobSettingsQuery
 from graph.jobs.summary import JobSummaryQuery, JobSummarySubscription
@@ -122,7 +122,13 @@ class Mutation(
 
 
 @strawberry.type(description="Everything that can be watched.")
-class Subscription(JobsSubscription, JobSummarySubscription, NotificationsSubscription, GhlAccountsSubscription):
+class Subscription(
+    JobsSubscription,
+    JobSummarySubscription,
+    JobQueueSubscription,
+    NotificationsSubscription,
+    GhlAccountsSubscription,
+):
     pass
 
 

@@ -74,7 +74,7 @@ class WebhookEndpoint(Node):
     id: strawberry.ID = global_id("whe")
     url: str = about("Where events are posted to.")
     description: str = about("What it is for.")
-    event_types: list[str] = about("What it is told of, such as job.failed.")
+    event_types: list[WebhookEvent] = about("What it is told of.")
     failing_since: datetime | None = about("The first failure after the last success; null when all is well. UTC.")
     disabled_at: datetime | None = about("Since when nothing is sent; null while it is enabled. UTC.")
     disabled_reason: str | None = about("Why, in a sentence.")
@@ -107,6 +107,7 @@ class CreateWebhookEndpointInput:
     url: str = about("https only, of a public address.")
     event_types: list[WebhookEvent] = about("What to be told of; at least one.")
     description: str = strawberry.field(default="", description="What it is for; up to 200 characters.")
+    idempotency_key: str | None = optional("The same key again leads to the same endpoint and secret, for two days.")
 
 
 @strawberry.input(description="A change to an endpoint; what is not given stays.")
@@ -184,6 +185,7 @@ class WebhooksMutation:
                 description=input.description,
                 event_types=input.event_types,
                 allow_loopback=runtime.webhooks.allow_loopback,
+                idempotency_key=input.idempotency_key,
             )
         return WebhookEndpointPayload(webhook_endpoint=shown(endpoint), secret=secret)
 

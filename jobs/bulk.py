@@ -4,6 +4,7 @@ from uuid import UUID
 
 from db.models.jobs import Job
 from domain.jobs import bulk, commands, queue
+from domain.jobs.args import UnreadableArgs
 from domain.jobs.bulk import BulkAction, Change, ChangeJobs
 from domain.jobs.running import Done, Running
 from domain.recovery import archive
@@ -41,10 +42,17 @@ CHANGES: dict[BulkAction, tuple[Change, str]] = {
 }
 
 
+def _change_of(args: ChangeJobs) -> tuple[Change, str]:
+    try:
+        return CHANGES[BulkAction(args.action)]
+    except ValueError:
+        raise UnreadableArgs(f"This release does not know the change {args.action!r}.") from None
+
+
 @handles(ChangeJobs)
 async def change_jobs(job: Running[ChangeJobs], runtime: Runtime) -> Done:  # noqa: ARG001 -- every handler is given one
     """Goes on after the last job of the last batch."""
-    change, past = CHANGES[BulkAction(job.args.action)]
+    change, past = _change_of(job.args)
     async with job.unit() as unit:
         job.actor = await bulk.requester(unit, job_id=job.id, args=job.args)
     kept = job.checkpoint
@@ -52,7 +60,7 @@ async def change_jobs(job: Running[ChangeJobs], runtime: Runtime) -> Done:  # no
     matched, changed = kept.get("matched", 0), kept.get("changed", 0)
     while True:
         async with job.unit() as unit:
-            batch = await bulk.change_batch(unit, change, job_id=job.id, args=job.args, after=after)
+            batch = await bulk.change_batch(unit, change, job_id=job.id, after=after)
             if batch.last is not None:
                 after, matched, changed = batch.last, matched + batch.matched, changed + batch.changed
                 checkpoint = {"after": str(after), "matched": matched, "changed": changed}

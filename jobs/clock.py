@@ -2,11 +2,13 @@
 
 import asyncio
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 import structlog
 
-from db.models.jobs import Lane
+from db.models.jobs import Job, Lane
 from domain import metrics, tracing
 from domain import runtime as runtimes
 from domain import settings as environment
@@ -70,12 +72,14 @@ async def _round(runtime: Runtime) -> float:
     """Sweep once; returns the seconds until something is due, or until the next sweep."""
     longest = runtime.settings.lease_seconds / _SWEEPS_A_LEASE
     try:
-        await sweep(runtime)
+        more = await sweep(runtime)
         async with runtime.database.system_across_accounts() as session:
             due = [await sweeps.next_due_in(session), await schedules.next_due_in(session)]
     except Exception as error:  # noqa: BLE001 -- the database may be away; the next round tries again
         log.warning("clock.failed", error=str(error), kind=type(error).__name__)
         return longest
+    if more:
+        return _SOONEST
     soonest = min((seconds for seconds in due if seconds is not None), default=longest)
     return min(longest, max(soonest, _SOONEST))
 
@@ -94,19 +98,34 @@ async def _dispatch(runtime: Runtime) -> None:
             await runtime.admit(lane)
 
 
-async def sweep(runtime: Runtime) -> None:
-    """One round: move what is due, then admit in every lane."""
+async def sweep(runtime: Runtime) -> bool:
+    """One round: move what is due, then admit in every lane. Returns whether a step left more for the next round."""
     take_back_lapsed: sweeps.Sweep = partial(sweeps.take_back_lapsed, lease=runtime.settings.lease)
+    moved: list[Job] = []
+    more = False
     for step in (take_back_lapsed, *SWEEPS):
-        with metrics.STEPS.labels(getattr(step, "__name__", "take_back_lapsed")).time():  # a partial has no name
+        async with _step(getattr(step, "__name__", "take_back_lapsed")):  # a partial has no name
             async with runtime.database.system_across_accounts() as session:
-                moved = await step(session)
-        for job in moved:
-            log.info("job.swept", job_id=str(job.id), state=job.state.value)
-            await runtime.announce(job)
+                swept = await step(session)
+            moved += swept
+            more |= len(swept) >= sweeps.BATCH
+    for job in moved:
+        log.info("job.swept", job_id=str(job.id), state=job.state.value)
+    await runtime.announce_all(moved)
     await runtime.react()
     for lane in Lane:
         await runtime.admit(lane)
     front_end = (runtime.settings.spa_url or runtime.settings.public_url).rstrip("/")
-    with metrics.STEPS.labels("fire_schedules").time():
+    async with _step("fire_schedules"):
         await schedules.sweep(runtime.database, runtime.unit, front_end=front_end)
+    return more
+
+
+@asynccontextmanager
+async def _step(name: str) -> AsyncIterator[None]:
+    """One step of a round. Its failure is its own: the others go on, and the next round tries it again."""
+    try:
+        with metrics.STEPS.labels(name).time():
+            yield
+    except Exception as error:  # noqa: BLE001 -- whatever it is, it must not stop the other steps
+        log.warning("clock.step_failed", step=name, error=str(error), kind=type(error).__name__)

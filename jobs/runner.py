@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from db.models.jobs import AttemptOutcome, Attention, Job, JobState
+from domain import actor as actors
 from domain import tracing
 from domain.errors import DomainError, VendorFailed, VendorUnauthorized
 from domain.jobs import args as job_args
@@ -21,11 +22,14 @@ from domain.jobs.lifecycle import NOW, AttemptEnd
 from domain.jobs.options import SUSPENSION, PayloadDamaged, Suspended
 from domain.jobs.retry import Verdict
 from domain.jobs.running import CancelRequested, Done, HandBack, Later, LeaseLost, Running, WaitFor
+from domain.recovery import attention
 from domain.runtime import Runtime
+from domain.unit import Unit
 from jobs.handlers import handler_of
 
 FAULT = "API-100"  # a fault of ours, not of the vendor or the input
 _CANCELLED = "Cancelled; what was done until then is kept."
+_UNSTORABLE = "The job ended, but its outcome could not be stored."
 _DETAIL = re.compile(r"(?m)^DETAIL:.*$")
 _MAX_TRACE = 20_000
 _MAX_MESSAGE = 2_000
@@ -215,6 +219,11 @@ async def _release(runtime: Runtime, job: Job, to: JobState, end: AttemptEnd, va
     for _ in range(int(runtime.settings.lease_seconds)):
         try:
             return await _release_once(runtime, job, to, end, values)
+        except leases.Unstorable as error:
+            log.warning("job.unstorable", state=to.value, error=str(error))
+            failed = AttemptEnd(AttemptOutcome.FAILED, "Unstorable", FAULT, _UNSTORABLE)
+            said = {"error_code": FAULT, "error_message": _UNSTORABLE, "message": _UNSTORABLE}
+            return await _release(runtime, job, JobState.FAILED, failed, said)
         except Exception as error:  # noqa: BLE001 -- drivers say in many ways that a server is away
             log.warning("job.release_failed", error=str(error))
             await asyncio.sleep(1)
@@ -225,6 +234,8 @@ async def _release_once(runtime: Runtime, job: Job, to: JobState, end: AttemptEn
     held = Held(job.id, job.fence)
     async with runtime.database.account(job.account_id) as session:
         moved = await leases.release(session, held=held, to=to, end=end, values=values)
+        if moved is not None and values.get("attention") is Attention.RESOLVED:
+            attention.record_success(Unit(session, actors.system(job.account_id, request_id=job.request_id)), job_id=job.id)
         if moved is None:  # it is being cancelled, and then does not go back into the queue; or the lease is lost
             cancelled = AttemptEnd(AttemptOutcome.CANCELLED)
             moved = await leases.release(session, held=held, to=JobState.CANCELLED, end=cancelled, values={})

@@ -42,6 +42,7 @@ POOL = 4
 BEATS_A_LEASE = 3
 GRACE = 8.0  # together with the last pop less than the 10 s after which Docker and `bots up` kill
 POP_SECONDS = 1
+WAKE_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -96,8 +97,7 @@ class LaneWorker:
     async def work(self) -> None:
         """Pop and run until drained."""
         await self._beat()
-        async with self._runtime.database.system_across_accounts() as session:
-            await sweeps.wake_for_release(session)
+        await self._wake(starting=True)
         popper = Popper(self, lane=self._lane, redis_url=self._runtime.settings.redis_url)
         thread = threading.Thread(target=popper.pop_until_stopped, name="rq", daemon=True)
         thread.start()
@@ -106,6 +106,7 @@ class LaneWorker:
         beating = asyncio.create_task(self._beat_forever())
         watching = asyncio.create_task(self._watch_forever())
         following = asyncio.create_task(self._follow_up_forever())
+        waking = asyncio.create_task(self._wake_forever())
         await self._draining.wait()
         await self._deregister()
         popper.stop()
@@ -119,6 +120,7 @@ class LaneWorker:
         beating.cancel()
         watching.cancel()
         following.cancel()
+        waking.cancel()
         await self._deregister()  # a heartbeat may have been under way
         log.info("worker.stopped", worker=self.name)
 
@@ -174,6 +176,22 @@ class LaneWorker:
             await self._moved.wait()
             self._moved.clear()
             await self._runtime.react()
+            await self._runtime.admit(self._lane)
+
+    async def _wake_forever(self) -> None:
+        while True:
+            await asyncio.sleep(WAKE_SECONDS)
+            try:
+                await self._wake()
+            except Exception as error:  # noqa: BLE001 -- the database may be away; in a minute it is tried again
+                log.warning("worker.wake_failed", error=str(error))
+
+    async def _wake(self, *, starting: bool = False) -> None:
+        """Give jobs that wait for another release to this one; the clock admits those of other lanes."""
+        async with self._runtime.database.system_across_accounts() as session:
+            woken = await sweeps.wake_for_release(session, starting=starting)
+        if woken:
+            await self._runtime.announce_all(woken)
             await self._runtime.admit(self._lane)
 
     async def _beat_forever(self) -> None:

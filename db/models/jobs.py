@@ -75,6 +75,8 @@ _TERMINAL_SQL = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
 NOT_ENDED = sa.text(f"state NOT IN ({_TERMINAL_SQL})")
 _LEASED_SQL = ", ".join(f"'{state}'" for state in sorted(LEASED))
 READY_TO_START = sa.text("state = 'ready' AND paused_at IS NULL")
+_WAITS_FOR_SLOT = sa.text("state = 'ready' AND paused_at IS NULL AND takes_slot")
+_SLOTLESS = sa.text("state = 'ready' AND paused_at IS NULL AND NOT takes_slot")
 _SHOWN = sa.text("archived_at IS NULL")
 POSITION = sa.Sequence("job_position_seq", metadata=Base.metadata)
 
@@ -85,8 +87,9 @@ class Job(AccountOwned, Base):
     `fence` rises with each admission: a worker that holds an older one can change nothing. `failures` counts the attempts
     that cost a retry, `attempt` all of them. `waiting_for` is the key of what must happen before a waiting job goes on.
     `args_digest` tells whether the stored arguments are still those that were asked for. `expired_at`: retention dropped its
-    arguments and checkpoint. `required_action` is what undoing `attention` RESOLVED goes back to. `traceparent` is W3C's, of
-    the request that asked. Times are UTC; `rate` is in items a second.
+    arguments and checkpoint. One that does not `takes_slot` starts whatever else the account runs. `required_action` is what
+    undoing `attention` RESOLVED goes back to. `traceparent` is W3C's, of the request that asked. Times are UTC; `rate` is in
+    items a second.
     """
 
     __tablename__ = "job"
@@ -107,13 +110,19 @@ class Job(AccountOwned, Base):
             "kind",
             sa.text("priority DESC"),
             "position",
-            postgresql_where=READY_TO_START,
+            postgresql_where=_WAITS_FOR_SLOT,
         ),
+        sa.Index("ix_job_slotless", "account_id", "position", postgresql_where=_SLOTLESS),
         sa.Index("ix_job_paused", "account_id", postgresql_where=sa.text("paused_at IS NOT NULL")),
         sa.Index("ix_job_blocked", "account_id", postgresql_where=sa.text("state = 'blocked'")),
         sa.Index("ix_job_due", "run_at", postgresql_where=sa.text("state IN ('scheduled', 'backoff')")),
         sa.Index("ix_job_leased", "lease_until", postgresql_where=sa.text(f"state IN ({_LEASED_SQL})")),
-        sa.Index("ix_job_leased_kind", "account_id", "kind", postgresql_where=sa.text(f"state IN ({_LEASED_SQL})")),
+        sa.Index(
+            "ix_job_leased_kind",
+            "account_id",
+            "kind",
+            postgresql_where=sa.text(f"state IN ({_LEASED_SQL}) AND takes_slot"),
+        ),
         sa.Index("ix_job_waiting", "account_id", "waiting_for", postgresql_where=sa.text("state = 'waiting'")),
         # What counts need beside its columns is included, so that they are read from the index alone.
         sa.Index(
@@ -192,6 +201,7 @@ class Job(AccountOwned, Base):
     location_id: Mapped[UUID | None]
     state: Mapped[JobState] = mapped_column(choice(JobState))
     waiting_for: Mapped[str | None]
+    takes_slot: Mapped[bool] = mapped_column(default=True, server_default=sa.true())
     priority: Mapped[int] = mapped_column(default=0)
     position: Mapped[int] = mapped_column(sa.BigInteger, POSITION, server_default=POSITION.next_value())
     run_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())

@@ -101,6 +101,9 @@ class Notification(AccountOwned, Base):
             postgresql_nulls_not_distinct=True,
             postgresql_where=sa.text("gathering IS NOT NULL"),
         ),
+        sa.Index(
+            "ix_notification_critical", "account_id", "user_id", "event", "gathers_until", postgresql_where=sa.text("critical")
+        ),
         sa.Index("ix_notification_gathering", "gathers_until", postgresql_where=sa.text("gathering IS NOT NULL")),
         sa.Index("ix_notification_of_user", "account_id", "user_id", "id", postgresql_where=sa.text("in_app")),
         sa.Index(
@@ -151,7 +154,9 @@ class Delivery(AccountOwned, Base):
             postgresql_where=sa.text("notification_id IS NOT NULL"),
         ),
         sa.Index("uq_delivery_key", "account_id", "key", "address", unique=True, postgresql_where=sa.text("key IS NOT NULL")),
-        sa.Index("ix_delivery_due", "channel", "next_at", postgresql_where=sa.text("state IN ('queued', 'sending')")),
+        sa.Index(
+            "ix_delivery_due", "channel", "account_id", "next_at", postgresql_where=sa.text("state IN ('queued', 'sending')")
+        ),
         sa.Index("ix_delivery_log", "account_id", "created_at", "id"),
         sa.Index(None, "created_at"),
     )

@@ -37,6 +37,19 @@ class JobItem(AccountOwned, Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
 
 
+class JobTarget(AccountOwned, Base):
+    """A job that another one, `job_id`, is to change: which ones was settled when that was asked for.
+
+    `target_id` is no reference: a target that is deleted meanwhile is simply not found.
+    """
+
+    __tablename__ = "job_target"
+    __table_args__ = (owned_by("job_id", "job"),)
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    target_id: Mapped[UUID] = mapped_column(primary_key=True)
+
+
 class EffectState(StrEnum):
     """`intended`: it was about to be asked for, and may have happened. `unknown`: nobody can be asked whether it did."""
 

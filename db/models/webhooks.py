@@ -55,7 +55,7 @@ class WebhookDelivery(AccountOwned, Base):
     __table_args__ = (
         owned_key("webhook_delivery"),
         owned_by("endpoint_id", "webhook_endpoint"),
-        sa.Index("ix_webhook_delivery_due", "next_at", postgresql_where=sa.text("state = 'pending'")),
+        sa.Index("ix_webhook_delivery_due", "endpoint_id", "next_at", postgresql_where=sa.text("state = 'pending'")),
         sa.Index("ix_webhook_delivery_sending", "endpoint_id", postgresql_where=sa.text("lease_until IS NOT NULL")),
         sa.Index("ix_webhook_delivery_endpoint", "account_id", "endpoint_id", sa.text("created_at DESC"), sa.text("id DESC")),
         sa.Index(None, "account_id", "created_at"),

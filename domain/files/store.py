@@ -6,6 +6,7 @@ under the day on which they expire, so retention removes it with the others of t
 
 import hashlib
 from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -25,7 +26,7 @@ from domain.unit import Unit
 
 _PART = 5 << 20  # the least that S3 takes as a part of an upload
 _CHUNK = 1 << 16
-_BATCH = 500
+_BATCH = 100
 
 
 class FileGone(NotFound):
@@ -77,11 +78,12 @@ class FileStore:
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; one that is gone already is no error."""
-        for key in keys:
-            try:
-                await obstore.delete_async(self._objects, key)
-            except FileNotFoundError:
-                continue
+        try:
+            await obstore.delete_async(self._objects, list(keys))
+        except FileNotFoundError:  # a folder says so, and may not have come to the others
+            for key in keys:
+                with suppress(FileNotFoundError):
+                    await obstore.delete_async(self._objects, key)
 
     async def expired(self, today: date) -> AsyncIterator[list[str]]:
         """The keys of objects whose day is over, whether a file knows them or not."""
@@ -152,14 +154,16 @@ async def read(store: FileStore, file: File) -> AsyncIterator[bytes]:
 async def delete_expired(database: Database, store: FileStore) -> int:
     """Delete what has expired in every account, and objects that never became a file; how many files went."""
     deleted = 0
+    expired = sa.select(File.id, File.storage_key).where(File.expires_at <= sa.func.now()).order_by(File.expires_at)
     while True:
         async with database.system_across_accounts() as session:
-            expired = sa.select(File.id).where(File.expires_at <= sa.func.now()).limit(_BATCH).scalar_subquery()
-            keys = (await session.scalars(sa.delete(File).where(File.id.in_(expired)).returning(File.storage_key))).all()
-            # Before the commit: a failure here leaves the rows, by whose names it is tried again.
-            await store.delete(keys)
-        deleted += len(keys)
-        if len(keys) < _BATCH:
+            found = (await session.execute(expired.limit(_BATCH))).all()
+        # Before the rows, by whose names it is tried again after a failure; and in no transaction, since a store may be slow.
+        await store.delete([key for _, key in found])
+        async with database.system_across_accounts() as session:
+            await session.execute(sa.delete(File).where(any_of(File.id, [file_id for file_id, _ in found])))
+        deleted += len(found)
+        if len(found) < _BATCH:
             break
     async for batch in store.expired(datetime.now(UTC).date()):
         await store.delete(batch)

@@ -2,7 +2,8 @@
 
 Within an account: priority, then position. Between accounts: first everyone's first job, then everyone's second, and among
 equals whoever was admitted longest ago, so that ten thousand jobs of one account never starve another's one. Slots, of the
-account and of the kinds that it bounds, and capacity are counted from leases, never kept as counters.
+account and of the kinds that it bounds, and capacity are counted from leases, never kept as counters. A few jobs take no slot,
+and come before all others.
 
 Only about as much is admitted as live workers can carry, so that boosts, pauses and cancellations still find their job
 waiting here rather than in Redis.
@@ -17,7 +18,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
+from db.base import any_of
 from db.models.jobs import LEASED, Job, JobState, Lane
 from db.models.queues import AccountSlots, JobSetting, Worker
 from db.session import Database
@@ -26,9 +29,12 @@ from domain.jobs.lifecycle import FromNow, Plus, Transition, transition
 
 LEASE = timedelta(seconds=30)
 BATCH = 100
+SLOTLESS = 3  # of an account at once: they wait for no slot, but must not take all workers
 # As text: PostgreSQL plans these statements once for all parameters, and finds an index with a condition by its very words.
-_READY = sa.text("job.state = 'ready' AND job.paused_at IS NULL")
+_READY = sa.text("job.state = 'ready' AND job.paused_at IS NULL AND job.takes_slot")
+_SLOTLESS = sa.text("job.state = 'ready' AND job.paused_at IS NULL AND NOT job.takes_slot")
 _HOLDS_LEASE = sa.text(f"job.state IN ({', '.join(repr(state.value) for state in sorted(LEASED))})")
+_HOLDS_SLOT = sa.text(f"{_HOLDS_LEASE.text} AND job.takes_slot")
 
 _LANE = sa.bindparam("lane", type_=Job.lane.type)
 _LIMIT = sa.bindparam("limit", type_=sa.Integer())
@@ -50,13 +56,16 @@ async def admit(
     """
     await carrier.require()
     async with database.system_across_accounts() as session:
-        room = min(limit, await _idle_capacity(session, lane=lane, lease=lease))
+        idle, slotless = await _idle_capacity(session, lane=lane, account_id=account_id, limit=limit, lease=lease)
+        room = min(limit, idle)
         if room <= 0:
             return []
+        first = slotless[:room]
+        room -= len(first)
         # As many accounts as there is room for: each of them comes once before any comes twice.
-        accounts = await _lock_accounts(session, lane=lane, account_id=account_id, limit=room)
+        accounts = await _lock_accounts(session, lane=lane, account_id=account_id, limit=room) if room else []
         picked = await _pick(session, accounts, lane=lane, limit=room) if accounts else []
-        jobs = await _grant_leases(session, picked, lease=lease)
+        jobs = await _grant_leases(session, [*first, *picked], lease=lease)
     await carrier.push(lane, [(job.id, job.fence) for job in jobs])
     return jobs
 
@@ -78,7 +87,7 @@ async def _lock_accounts(session: AsyncSession, *, lane: Lane, account_id: UUID 
 def _startable() -> "sa.Select[UUID]":
     """Counted too early to rely on; it keeps accounts that cannot start anything from standing before those that can."""
     bounded = sa.select(JobSetting.account_id).where(JobSetting.slots.is_not(None))
-    leases = sa.select(sa.func.count()).select_from(Job).where(Job.account_id == AccountSlots.account_id, _HOLDS_LEASE)
+    leases = sa.select(sa.func.count()).select_from(Job).where(Job.account_id == AccountSlots.account_id, _HOLDS_SLOT)
     queued = _queued_accounts()
     unbounded = sa.and_(
         AccountSlots.account_id.in_(sa.select(queued.c.account_id).where(queued.c.account_id.is_not(None))),
@@ -111,7 +120,7 @@ def _rooms(within: Callable[[Any], sa.ColumnElement[bool]]) -> sa.Subquery:
     """
     leases = (
         sa.select(Job.account_id, Job.kind, sa.func.count().label("held"))
-        .where(within(Job.account_id), _HOLDS_LEASE)
+        .where(within(Job.account_id), _HOLDS_SLOT)
         .group_by(Job.account_id, Job.kind)
         .cte("leases")
     )
@@ -149,16 +158,35 @@ def _kinds_of(accounts: sa.CTE) -> sa.CTE:
     return hops.union_all(further.where(hops.c.kind.is_not(None)))
 
 
-async def _idle_capacity(session: AsyncSession, *, lane: Lane, lease: timedelta) -> int:
-    return int((await session.execute(_idle(), {"lane": lane, "lease": lease})).scalar_one())
+async def _idle_capacity(
+    session: AsyncSession, *, lane: Lane, account_id: UUID | None, limit: int, lease: timedelta
+) -> tuple[int, list[UUID]]:
+    """How many jobs more the live workers can carry; and, locked, the ready jobs that take no slot."""
+    given = {"lane": lane, "account_id": account_id, "limit": limit, "lease": lease}
+    idle, slotless = (await session.execute(_idle(), given)).one()
+    return idle, slotless
 
 
 @cache
-def _idle() -> "sa.Select[int]":
+def _idle() -> "sa.Select[int, list[UUID]]":
     alive = Worker.seen_at > sa.func.now() - sa.bindparam("lease", type_=sa.Interval())
     capacity = sa.select(sa.func.coalesce(sa.func.sum(Worker.capacity), 0)).where(Worker.lane == _LANE, alive)
     leased = sa.select(sa.func.count()).select_from(Job).where(Job.lane == _LANE, _HOLDS_LEASE)
-    return sa.select(capacity.scalar_subquery() - leased.scalar_subquery())
+    slotless = sa.func.array(_slotless().scalar_subquery(), type_=postgresql.ARRAY(sa.Uuid()))
+    return sa.select(capacity.scalar_subquery() - leased.scalar_subquery(), slotless)
+
+
+def _slotless() -> "sa.Select[UUID]":
+    """Job by job for each account. What another dispatcher has locked, it is about to admit."""
+    other = aliased(Job)
+    holds = sa.and_(other.account_id == Job.account_id, any_of(other.state, LEASED), ~other.takes_slot)
+    held = sa.select(sa.func.count()).select_from(other).where(holds).correlate(Job).scalar_subquery()
+    turn = held + sa.func.row_number().over(partition_by=Job.account_id, order_by=Job.position)
+    wanted = sa.bindparam("account_id", type_=sa.Uuid())
+    mine = sa.or_(wanted.is_(None), Job.account_id == wanted)
+    turns = sa.select(Job.id, turn.label("turn")).where(Job.lane == _LANE, _SLOTLESS, mine).subquery()
+    next_ones = sa.select(turns.c.id).where(turns.c.turn <= SLOTLESS).order_by(turns.c.turn).limit(_LIMIT)
+    return sa.select(Job.id).where(Job.id.in_(next_ones)).with_for_update(skip_locked=True)
 
 
 async def _pick(session: AsyncSession, accounts: Sequence[UUID], *, lane: Lane, limit: int) -> list[UUID]:
@@ -197,7 +225,8 @@ async def _grant_leases(session: AsyncSession, picked: list[UUID], *, lease: tim
             values={"fence": Plus(1), "lease_until": FromNow(lease)},
         ),
     )
-    admitted = {job.account_id for job in jobs}
+    # Only of those that this dispatcher has locked: in no order, two of them could wait for each other.
+    admitted = {job.account_id for job in jobs if job.takes_slot}
     await session.execute(
         sa.update(AccountSlots).where(AccountSlots.account_id.in_(admitted)).values(admitted_at=sa.func.clock_timestamp())
     )

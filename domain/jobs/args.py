@@ -44,7 +44,8 @@ class JobArgs:
 
     Fields are str, int, float, bool, UUID, or lists of these. `timeout` bounds all attempts together, in seconds from the
     first start; it wins over retries. Who lacks the scope `seen_with` does not see such jobs. A `housekeeping` job is the
-    product's own: it is left out of lists and counts unless asked for, and nobody is notified of it.
+    product's own: it is left out of lists and counts unless asked for, and nobody is notified of it. One that does not
+    `takes_slot` changes what takes them, and must not wait behind it: it starts first, however full the account's slots are.
     """
 
     kind: ClassVar[str]
@@ -54,6 +55,7 @@ class JobArgs:
     max_retries: ClassVar[int]
     seen_with: ClassVar[Scope]
     housekeeping: ClassVar[bool]
+    takes_slot: ClassVar[bool]
 
     def __init_subclass__(
         cls,
@@ -65,10 +67,11 @@ class JobArgs:
         max_retries: int = 5,
         seen_with: Scope = Scope.JOBS_READ,
         housekeeping: bool = False,
+        takes_slot: bool = True,
     ) -> None:
         super().__init_subclass__()
         cls.kind, cls.title, cls.lane, cls.timeout, cls.max_retries = kind, title, lane, timeout, max_retries
-        cls.seen_with, cls.housekeeping = seen_with, housekeeping
+        cls.seen_with, cls.housekeeping, cls.takes_slot = seen_with, housekeeping, takes_slot
         if _KINDS.setdefault(kind, cls).__qualname__ != cls.__qualname__:
             raise TypeError(f"two job kinds are called {kind!r}")
 

@@ -6,20 +6,23 @@ from enum import StrEnum
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 
 from db.base import any_of
 from db.models.jobs import Job, Lane
+from db.models.recovery import JobTarget
 from domain.actor import Actor, Scope
 from domain.errors import Conflict, DomainError, Invalid, NotFound
 from domain.jobs import commands
 from domain.jobs.args import JobArgs
 from domain.jobs.catalog import hidden_kinds, none_of
-from domain.jobs.queries import JobFilter, filter_from_json, filter_to_json, filtered
+from domain.jobs.queries import JobFilter, filter_to_json, filtered
 from domain.tenancy import idempotency
 from domain.unit import Unit
 
 MAX_IDS = 1_000
+MAX_JOBS = 100_000  # by a filter
 _BATCH = 50  # its rows stay locked until all of it is done
 
 Change = Callable[[Unit, UUID], Awaitable[Job]]
@@ -36,15 +39,20 @@ class BulkAction(StrEnum):
 
 
 @dataclass(frozen=True)
-class ChangeJobs(JobArgs, kind="jobs.bulk", title="Change of many jobs", lane=Lane.BULK):
-    """Do `action` to the jobs of `ids`, or where there are none to those that fit `wanted`, the JSON of a JobFilter.
+class ChangeJobs(
+    JobArgs,
+    kind="jobs.bulk",
+    title="Change of many jobs",
+    lane=Lane.INTERACTIVE,
+    housekeeping=True,
+    takes_slot=False,
+):
+    """Do `action` to the `count` jobs that are this job's JobTargets.
 
     `scopes` are those of whoever asked: the job sees no more than they do.
     """
 
     action: str
-    ids: list[UUID]
-    wanted: str
     count: int
     scopes: list[str]
 
@@ -98,7 +106,7 @@ async def start(
     expected_count: int | None,
     idempotency_key: str | None = None,
 ) -> Job:
-    """Ask for it; the job that does it. A filter needs the count that was seen.
+    """Ask for it; the job that does it. Just the jobs that fit now are changed; a filter needs the count that was seen.
 
     Raises Forbidden, Invalid, NotFound for an id that is not there, CountChanged, KeyReused.
     """
@@ -111,15 +119,19 @@ async def start(
     first = await idempotency.replay(unit, key=idempotency_key, operation=f"{action}Jobs", given=given)
     if first is not None:
         return (await unit.session.scalars(sa.select(Job).where(Job.id == first))).one()
-    matching = selection.query(unit).with_only_columns(Job.id).subquery()
-    actual = (await unit.session.execute(sa.select(sa.func.count()).select_from(matching))).scalar_one()
+    fitting = selection.query(unit).with_only_columns(Job.id).limit(MAX_JOBS + 1)
+    targets = (await unit.session.scalars(fitting)).all()
+    actual = len(targets)
+    if actual > MAX_JOBS:
+        raise Invalid(f"More than {MAX_JOBS:,} jobs fit: narrow the filter.", field=("filter",))
     if ids and actual < len(ids):
         raise NotFound("Not all of these jobs are there.", field=("ids",))
     if expected_count not in {None, actual}:
         raise CountChanged(actual)
-    args = ChangeJobs(action=action, ids=ids, wanted=wanted, count=actual, scopes=sorted(unit.actor.scopes))
+    args = ChangeJobs(action=action, count=actual, scopes=sorted(unit.actor.scopes))
     plural = "job" if actual == 1 else "jobs"
     job = (await commands.enqueue(unit, args, title=f"{action.value.capitalize()} {actual:,} {plural}")).job
+    await _keep(unit, job.id, targets)
     unit.audit(f"jobs.{action}", subject_type="job", subject_id=job.id, count=actual, filter=wanted or None)
     await idempotency.remember(unit, key=idempotency_key, subject_id=job.id)
     return job
@@ -132,23 +144,29 @@ async def requester(unit: Unit, *, job_id: UUID, args: ChangeJobs) -> Actor:
     return Actor(job.origin_type, job.account_id, job.origin_name, scopes, id=job.origin_id, request_id=job.request_id)
 
 
-async def change_batch(unit: Unit, change: Change, *, job_id: UUID, args: ChangeJobs, after: UUID | None) -> Batch:
-    """Make `change` to the next jobs by their ids. Those that were asked for later than the job itself are left alone.
+async def change_batch(unit: Unit, change: Change, *, job_id: UUID, after: UUID | None) -> Batch:
+    """Make `change` to the next of the job's targets, by their ids.
 
     One for which it raises a DomainError is left as it is.
     """
-    own = sa.select(Job.created_at).where(Job.id == job_id).scalar_subquery()
-    wanted = filter_from_json(args.wanted) if args.wanted else None
-    query = Selection(ids=None if wanted is not None else args.ids, wanted=wanted).query(unit)
-    query = query.where(Job.id != job_id, Job.created_at <= own)
+    wanted = sa.select(JobTarget.target_id).where(JobTarget.account_id == unit.account_id, JobTarget.job_id == job_id)
     if after is not None:
-        query = query.where(Job.id > after)
-    jobs = (await unit.session.scalars(query.order_by(Job.id).limit(_BATCH).with_for_update(of=Job))).all()
+        wanted = wanted.where(JobTarget.target_id > after)
+    ids = (await unit.session.scalars(wanted.order_by(JobTarget.target_id).limit(_BATCH))).all()
+    mine = sa.select(Job).where(any_of(Job.id, ids), none_of(hidden_kinds(unit.actor.scopes)))
+    jobs = (await unit.session.scalars(mine.order_by(Job.id).with_for_update(of=Job))).all()
     versions = {job.id: job.version for job in jobs}  # the rows themselves are refreshed by each change
     changed = 0
     for each, version in versions.items():
         changed += await _change(unit, change, each) > version
-    return Batch(len(versions), changed, max(versions, default=None))
+    return Batch(len(versions), changed, max(ids, default=None))
+
+
+async def _keep(unit: Unit, job_id: UUID, targets: Sequence[UUID]) -> None:
+    each = sa.func.unnest(sa.literal(targets, postgresql.ARRAY(sa.Uuid())))
+    rows = sa.select(sa.literal(unit.account_id), sa.literal(job_id), each)
+    await unit.session.flush()  # the job comes before what refers to it
+    await unit.session.execute(sa.insert(JobTarget).from_select(["account_id", "job_id", "target_id"], rows))
 
 
 async def _change(unit: Unit, change: Change, job_id: UUID) -> int:

@@ -7,9 +7,13 @@ import sqlalchemy as sa
 
 from db.base import any_of
 from db.models.jobs import Job, Lane
+from db.models.tenancy import ActorType
 from domain.actor import Scope
+from domain.errors import Forbidden
 from domain.jobs.args import JobArgs, kinds
 from domain.unit import Unit
+
+_PEOPLE = frozenset({ActorType.USER, ActorType.API_KEY, ActorType.SUPPORT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,17 @@ def is_visible(unit: Unit, kind: str) -> bool:
     """Whether the actor may see jobs of this kind."""
     known = kinds().get(kind)
     return known is None or known.seen_with in unit.actor.scopes
+
+
+def require_changeable(unit: Unit, job: Job) -> None:
+    """That it is not the product's own work, which nobody else stops or moves. What people asked for is theirs.
+
+    Raises Forbidden.
+    """
+    known = kinds().get(job.kind)
+    if known is None or not known.housekeeping or job.origin_type in _PEOPLE or unit.actor.type is ActorType.SYSTEM:
+        return
+    raise Forbidden("The system does this by itself; it can be neither changed nor stopped.")
 
 
 def none_of(names: Collection[str]) -> sa.ColumnElement[bool]:

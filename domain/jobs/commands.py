@@ -18,12 +18,13 @@ from domain.actor import Scope
 from domain.errors import Conflict, NotFound
 from domain.jobs import dependencies, items
 from domain.jobs.args import JobArgs, digest
-from domain.jobs.catalog import is_visible
+from domain.jobs.catalog import is_visible, require_changeable
 from domain.jobs.lifecycle import KEPT, NOW, REACTED_TO, Transition, transition
 from domain.jobs.retryable import require_retryable
 from domain.tenancy import idempotency
 from domain.unit import Unit
 
+WAKES = 500  # at once
 # The time that a job waited for somebody is not counted against its deadline.
 WOKEN: dict[str, object] = {
     "run_at": NOW,
@@ -36,14 +37,16 @@ WOKEN: dict[str, object] = {
 _UNSTARTED = frozenset(
     {JobState.BLOCKED, JobState.SCHEDULED, JobState.READY, JobState.ADMITTED, JobState.BACKOFF, JobState.WAITING}
 )
-_ANEW: dict[str, object] = {**WOKEN, "failures": 0, "finished_at": None, "archived_at": None}
+# Whoever retries a job wants it to run.
+_RESUMED: dict[str, object] = {"paused_at": None}
+_ANEW: dict[str, object] = {**WOKEN, **_RESUMED, "failures": 0, "finished_at": None, "archived_at": None}
 # What a retry makes of a job in each state that it is possible in.
 _RETRIED: dict[JobState, dict[str, object]] = {
     JobState.FAILED: _ANEW,
     JobState.PARTIAL: _ANEW,
     JobState.CANCELLED: _ANEW,
-    JobState.BACKOFF: {"run_at": NOW},
-    JobState.WAITING: WOKEN,
+    JobState.BACKOFF: {**_RESUMED, "run_at": NOW},
+    JobState.WAITING: {**WOKEN, **_RESUMED},
 }
 
 
@@ -77,12 +80,14 @@ async def enqueue(
     priority: int | None = None,
     title: str | None = None,
     after: Sequence[dependencies.After] = (),
+    origin_name: str | None = None,
 ) -> Enqueued:
     """Write the job down in this unit; after the commit it starts as soon as a slot is free.
 
     `run_at` in the future makes it a scheduled one; `after` makes it wait for other jobs first, and skips it where they do not
-    end as asked. Of jobs that have not ended, only one may carry a `dedupe_key`. What is not given is taken from the account's
-    settings for the kind, and after them from the kind. Raises NotFound for a job in `after` that is not the account's.
+    end as asked. Of jobs that have not ended, only one may carry a `dedupe_key`. `origin_name` says more than the actor's name
+    who asked. What is not given is taken from the account's settings for the kind, and after them from the kind. Raises
+    NotFound for a job in `after` that is not the account's.
     """
     actor = unit.actor
     stored = args.to_json()
@@ -96,13 +101,14 @@ async def enqueue(
         "args_digest": digest(stored),
         "location_id": location_id,
         "state": JobState.BLOCKED if after else JobState.READY if run_at is None else JobState.SCHEDULED,
+        "takes_slot": args.takes_slot,
         "priority": _setting(JobSetting.priority, args.kind, 0) if priority is None else priority,
         "max_retries": _setting(JobSetting.max_retries, args.kind, args.max_retries),
         "timeout_seconds": _setting(JobSetting.timeout_seconds, args.kind, args.timeout),
         "dedupe_key": dedupe_key,
         "origin_type": actor.type,
         "origin_id": actor.id,
-        "origin_name": actor.name,
+        "origin_name": origin_name or actor.name,
         "request_id": actor.request_id,
         "traceparent": tracing.traceparent(),
     }
@@ -124,21 +130,34 @@ async def enqueue(
     return Enqueued(job, is_new=True)
 
 
-async def cancel(unit: Unit, *, job_id: UUID) -> Job:
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The job as it is now, and whether this made it so: it may have been cancelled before."""
+
+    job: Job
+    is_new: bool
+
+
+async def cancel(unit: Unit, *, job_id: UUID) -> Cancelled:
     """Cancel a job: at once where it has not started, else at its next checkpoint, keeping what it did until then.
 
-    Cancelling twice is harmless. Raises NotFound, NotCancellable.
+    Cancelling twice is harmless. Raises Forbidden, NotFound, NotCancellable.
     """
     unit.require(Scope.JOBS_WRITE)
+    job = await _get(unit, job_id, lock=True)
+    before = job.version
     job = await cancel_if_alive(unit, job_id=job_id)
     if job.state not in {JobState.CANCELLING, JobState.CANCELLED}:
         raise NotCancellable(f"This job has ended already: it {_PAST[job.state]}.")
-    return job
+    return Cancelled(job, is_new=job.version > before)
 
 
 async def cancel_if_alive(unit: Unit, *, job_id: UUID) -> Job:
-    """As `cancel`, for whoever may do so by what they do otherwise; a job that has ended is left as it is. Raises NotFound."""
-    job = await _get(unit, job_id, lock=True)
+    """As `cancel`, for whoever may do so by what they do otherwise, even where they may not see the job.
+
+    One that has ended is left as it is. Raises NotFound.
+    """
+    job = await _get(unit, job_id, lock=True, seen=False)
     if job.state not in _UNSTARTED | {JobState.RUNNING}:
         return job
     to = JobState.CANCELLING if job.state is JobState.RUNNING else JobState.CANCELLED
@@ -158,10 +177,10 @@ async def retry(
 ) -> Job:
     """Run an ended job again from its last checkpoint, with all its retries to spend again; its history stays.
 
-    Of a job with items only those are done that are not done yet; `only_failed` insists that there are failed ones. Where what
-    it works on was changed since, it starts from the beginning with `accept_changes`, and is refused without. A job in backoff
-    is not made to wait any longer, and keeps count of its retries.
-    Raises NotFound, NotRetryable, NotRecoverable, KeyReused.
+    A paused one is resumed. Of a job with items only those are done that are not done yet; `only_failed` insists that there
+    are failed ones. Where what it works on was changed since, it starts from the beginning with `accept_changes`, and is
+    refused without. A job in backoff is not made to wait any longer, and keeps count of its retries.
+    Raises Forbidden, NotFound, NotRetryable, NotRecoverable, KeyReused.
     """
     unit.require(Scope.JOBS_WRITE)
     given = {"job": job_id, "onlyFailed": only_failed, "acceptChanges": accept_changes}
@@ -169,7 +188,7 @@ async def retry(
         return await _get(unit, job_id)
     job = await _get(unit, job_id, lock=True)
     if job.state not in _RETRIED:
-        raise NotRetryable(f"This job cannot be retried: it {_PAST[job.state]}.")
+        raise NotRetryable(f"This job cannot be retried: it {_standing(job)}.")
     starts_over = await require_retryable(unit, job, only_failed=only_failed, accept_changes=accept_changes)
     before = {"state": job.state, "attempt": job.attempt, "error": job.error_code}
     fresh = _RETRIED[job.state] | ({"checkpoint": None} if starts_over else {})
@@ -187,12 +206,9 @@ async def retry(
 
 
 async def wake(unit: Unit, *, waiting_for: str) -> list[Job]:
-    """Make jobs ready that wait for `waiting_for`, which has just come about."""
-    ids = (
-        await unit.session.scalars(
-            sa.select(Job.id).where(Job.state == JobState.WAITING, Job.waiting_for == waiting_for).with_for_update()
-        )
-    ).all()
+    """Make jobs ready that wait for `waiting_for`, which has just come about; what exceeds WAKES is left to the clock."""
+    waiting = sa.select(Job.id).where(Job.state == JobState.WAITING, Job.waiting_for == waiting_for)
+    ids = (await unit.session.scalars(waiting.order_by(Job.id).limit(WAKES).with_for_update())).all()
     woken = await transition(unit.session, Transition(ids, frozenset({JobState.WAITING}), JobState.READY, values=WOKEN))
     for job in woken:
         _announce(unit, job)
@@ -227,12 +243,14 @@ async def _live_twin(unit: Unit, dedupe_key: str | None) -> Job:
     return job
 
 
-async def _get(unit: Unit, job_id: UUID, *, lock: bool = False) -> Job:
-    """Locked, it stays in its state until the unit ends."""
+async def _get(unit: Unit, job_id: UUID, *, lock: bool = False, seen: bool = True) -> Job:
+    """Locked, it stays in its state until the unit ends, and may be changed. Raises NotFound, and Forbidden if locked."""
     query = sa.select(Job).where(Job.id == job_id)
     job = (await unit.session.scalars(query.with_for_update() if lock else query)).one_or_none()
-    if job is None or not is_visible(unit, job.kind):
+    if job is None or (seen and not is_visible(unit, job.kind)):
         raise NotFound("There is no such job.")
+    if lock:
+        require_changeable(unit, job)
     return job
 
 
@@ -242,6 +260,11 @@ def _announce(unit: Unit, job: Job) -> None:
         unit.admit(job.lane)
     elif job.state in REACTED_TO:
         unit.react()
+
+
+def _standing(job: Job) -> str:
+    """How it stands, as the end of a sentence that begins with "it"."""
+    return "goes on by itself" if job.state is JobState.SCHEDULED and job.started_at is not None else _PAST[job.state]
 
 
 _PAST = {

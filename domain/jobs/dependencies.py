@@ -18,7 +18,7 @@ from db.models.jobs import TERMINAL, Job, JobMove, JobState
 from db.models.queues import DependencyPolicy, JobDependency
 from domain.actor import Scope
 from domain.errors import Conflict, Invalid, NotFound
-from domain.jobs.catalog import hidden_kinds, is_visible, none_of
+from domain.jobs.catalog import hidden_kinds, is_visible, none_of, require_changeable
 from domain.jobs.lifecycle import NOW, Transition, transition
 from domain.unit import Unit
 
@@ -59,6 +59,14 @@ class Edge:
     policy: DependencyPolicy
 
 
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The job as it is now, and whether it waited, or had waited, for the other one at all."""
+
+    job: Job
+    was_there: bool
+
+
 async def hold_for(unit: Unit, *, job_id: UUID, after: Sequence[After]) -> list[Job]:
     """Let a BLOCKED job that this unit has just made wait for others; it moves on at once where they have all ended.
 
@@ -93,6 +101,7 @@ async def add(unit: Unit, *, job_id: UUID, parent_id: UUID, policy: DependencyPo
         if each not in found or not is_visible(unit, found[each].kind):
             raise NotFound("There is no such job.", field=(field,))
     job, parent = found[job_id], found[parent_id]
+    require_changeable(unit, job)
     if job.state not in _UNSTARTED:
         raise AlreadyStarted("Only a job that has not started yet can be made to wait.", field=("jobId",))
     if parent_id == job_id or parent_id in await _descendants(unit, [job_id]):
@@ -107,6 +116,30 @@ async def add(unit: Unit, *, job_id: UUID, parent_id: UUID, policy: DependencyPo
     unit.audit("job.dependency.add", subject_type="job", subject_id=job_id, parent=str(parent_id), policy=policy)
     unit.changed("job", job_id)
     return job
+
+
+async def remove(unit: Unit, *, job_id: UUID, parent_id: UUID) -> Removed:
+    """Let a job wait for another one no longer; it goes on at once where it waits for nothing else.
+
+    Raises Forbidden, NotFound.
+    """
+    unit.require(Scope.JOBS_WRITE)
+    job = (await unit.session.scalars(sa.select(Job).where(Job.id == job_id).with_for_update())).one_or_none()
+    if job is None or not is_visible(unit, job.kind):
+        raise NotFound("There is no such job.", field=("jobId",))
+    require_changeable(unit, job)
+    edge = sa.delete(JobDependency).where(JobDependency.job_id == job_id, JobDependency.parent_id == parent_id)
+    gone = await unit.session.scalars(edge.returning(JobDependency.job_id).execution_options(synchronize_session=False))
+    if gone.one_or_none() is None:
+        return Removed(job, was_there=False)
+    (job,) = await _settle(unit.session, [job_id]) or (job,)
+    unit.audit("job.dependency.remove", subject_type="job", subject_id=job_id, parent=str(parent_id), state=job.state)
+    unit.changed("job", job_id)
+    if job.state is JobState.READY and job.paused_at is None:
+        unit.admit(job.lane)
+    elif job.state is JobState.SKIPPED:
+        unit.react()
+    return Removed(job, was_there=True)
 
 
 async def hold_again(unit: Unit, job: Job) -> Job:

@@ -6,6 +6,7 @@ however long the export takes and whatever happens meanwhile. Jobs that are aske
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ import sqlalchemy as sa
 from db.base import any_of
 from db.models.crm.connections import Location
 from db.models.jobs import Job, Lane
+from db.models.tenancy import ActorType
 from domain import ids
 from domain.actor import Scope
 from domain.errors import NotFound
@@ -32,10 +34,11 @@ MEDIA_TYPE: Final = "text/csv; charset=utf-8"
 PAGE: Final = 1_000
 # What spreadsheets take for a formula, and run.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_NUMBER: Final = re.compile(r"\+?[0-9 ().-]+")  # a telephone's, say: does no harm
 
 
 @dataclass(frozen=True)
-class ExportJobs(JobArgs, kind="jobs.export", title="Export of jobs", lane=Lane.BULK):
+class ExportJobs(JobArgs, kind="jobs.export", title="Export of jobs", lane=Lane.INTERACTIVE):
     """Write the jobs that fit `wanted`, the JSON of a JobFilter, and that whoever asked could see by their `scopes`."""
 
     wanted: str
@@ -54,6 +57,20 @@ class Plan:
     def name(self) -> str:
         """Of the file."""
         return f"jobs-{self.as_of:%Y-%m-%d}.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An export as its job stands; `id` is the job's."""
+
+    id: UUID
+    job: Job
+
+
+async def exports_by_ids(unit: Unit, wanted: Sequence[UUID]) -> list[Export | None]:
+    """Exports in the order of their ids, None where there is none that the actor may see. Raises Forbidden."""
+    found = await queries.jobs_by_ids(unit, wanted)
+    return [None if job is None or job.kind != ExportJobs.kind else Export(job.id, job) for job in found]
 
 
 async def start(unit: Unit, *, wanted: JobFilter, idempotency_key: str | None = None) -> Job:
@@ -78,7 +95,7 @@ def scopes_of(args: ExportJobs) -> frozenset[Scope]:
 
 
 async def plan(unit: Unit, *, job_id: UUID, args: ExportJobs) -> Plan:
-    """What the export has to write. The unit acts with the rights of whoever asked. Raises Invalid."""
+    """What the export has to write. The unit acts with the rights of whoever asked. Raises UnreadableArgs."""
     wanted = queries.filter_from_json(args.wanted)
     as_of = (await unit.session.execute(sa.select(Job.created_at).where(Job.id == job_id))).scalar_one()
     matching = _matching(unit, wanted, as_of).with_only_columns(Job.id).subquery()
@@ -122,7 +139,7 @@ def render(rows: Sequence[Sequence[Any]]) -> bytes:
 def _cell(value: Any) -> Any:
     match value:
         case str():
-            return "'" + value if value.startswith(_FORMULA) else value
+            return "'" + value if value.startswith(_FORMULA) and not _NUMBER.fullmatch(value) else value
         case bool():
             return "true" if value else "false"
         case datetime():
@@ -146,7 +163,7 @@ _READ = [
         *("created_at", "run_at", "started_at", "finished_at", "deadline_at", "paused_at", "archived_at", "expired_at"),
         *("attempt", "failures", "max_retries", "timeout_seconds", "waiting_for"),
         *("phase", "done", "total", "rate", "eta_at", "message", "result", "error_code", "error_message"),
-        *("attention", "attention_at", "origin_type", "origin_id", "origin_name", "request_id", "traceparent"),
+        *("attention", "attention_at", "origin_type", "origin_id", "origin_name", "request_id"),
     )
 ]
 COLUMNS: Final = (
@@ -154,8 +171,9 @@ COLUMNS: Final = (
     *("created_at", "run_at", "started_at", "finished_at", "deadline_at", "paused_at", "archived_at", "expired_at"),
     *("duration_seconds", "execution_seconds", "attempts", "failures", "max_retries", "timeout_seconds", "waiting_for"),
     *("phase", "done", "total", "percent", "rate", "eta_at", "message", "result", "error_code", "error_message"),
-    *("attention", "attention_at", "origin_type", "origin_id", "origin_name", "request_id", "traceparent"),
+    *("attention", "attention_at", "origin_type", "origin_id", "origin_name", "request_id"),
 )
+_ORIGINS: Final = {ActorType.USER: "user", ActorType.SUPPORT: "user", ActorType.API_KEY: "apikey"}
 _CREATED: Final = COLUMNS.index("created_at")
 
 
@@ -172,6 +190,10 @@ def _row(job: Any, spent: timedelta, place: str | None) -> list[Any]:
         *(job.attempt, job.failures, job.max_retries, job.timeout_seconds, job.waiting_for),
         *(job.phase, job.done, job.total, percent, job.rate, job.eta_at, job.message, job.result),
         *(job.error_code, job.error_message, None if job.attention is None else job.attention.value, job.attention_at),
-        *(job.origin_type.value, None if job.origin_id is None else str(job.origin_id), job.origin_name),
-        *(job.request_id, job.traceparent),
+        *(job.origin_type.value, _origin_id(job), job.origin_name, job.request_id),
     ]
+
+
+def _origin_id(job: Any) -> str | None:
+    prefix = _ORIGINS.get(job.origin_type)
+    return None if prefix is None or job.origin_id is None else ids.encode(prefix, job.origin_id)

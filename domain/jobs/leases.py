@@ -1,7 +1,7 @@
 """What a worker does with a job that it was given: claim it, keep it, and give it back with an outcome."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,10 @@ from domain.jobs.admission import LEASE
 from domain.jobs.lifecycle import AttemptEnd, FromNow, Transition, transition
 
 HELD = frozenset({JobState.RUNNING, JobState.CANCELLING})
+
+
+class Unstorable(ValueError):
+    """What a job came to cannot be written down, and will not be at another time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +82,38 @@ async def extend(
 async def release(session: AsyncSession, *, held: Held, to: JobState, end: AttemptEnd, values: Mapping[str, Any]) -> Job | None:
     """End the attempt and move the job on, after `end.next_delay` where it is to run again.
 
-    None when the lease was lost meanwhile, and then nothing was written.
+    None when the lease was lost meanwhile, and then nothing was written. Raises Unstorable; texts lose what PostgreSQL does
+    not take.
     """
+    values, end = _storable(values), replace(end, **{each.name: _storable(getattr(end, each.name)) for each in fields(end)})
     if end.next_delay is not None:
         values = {**values, "run_at": FromNow(timedelta(seconds=end.next_delay))}
     sources = frozenset({JobState.RUNNING, JobState.CANCELLING}) if to in _ENDS_CANCELLING else frozenset({JobState.RUNNING})
-    jobs = await transition(session, Transition([held.job_id], sources, to, fence=held.fence, ends=end, values=values))
+    wanted = Transition([held.job_id], sources, to, fence=held.fence, ends=end, values=values)
+    try:
+        jobs = await transition(session, wanted)
+    except sa.exc.StatementError as error:
+        if _is_of_the_values(error):
+            raise Unstorable(type(error.orig).__name__) from None  # their messages quote the values
+        raise
     return jobs[0] if jobs else None
+
+
+def _storable(value: Any) -> Any:
+    """Without NUL characters, and with a question mark for each half of a surrogate pair."""
+    if type(value) is str:  # an enum's members stay what they are
+        return value.replace("\0", "").encode(errors="replace").decode()
+    if isinstance(value, Mapping):
+        return {_storable(name): _storable(each) for name, each in value.items()}
+    return [_storable(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _is_of_the_values(error: sa.exc.StatementError) -> bool:
+    """Whether SQLAlchemy, the driver or PostgreSQL (its errors of class 22) refused what was to be written."""
+    if not isinstance(error, sa.exc.DBAPIError):
+        return True
+    refused = isinstance(getattr(error.orig, "__cause__", None), ValueError)
+    return refused or (getattr(error.orig, "sqlstate", None) or "").startswith("22")
 
 
 # A job that is being cancelled may still finish first; but it does not go back into the queue.

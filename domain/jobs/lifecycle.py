@@ -171,7 +171,7 @@ def _build(wanted: Transition) -> "sa.Select[Job]":
 def _values(wanted: Transition) -> dict[str, Any]:
     values: dict[str, Any] = {"state": wanted.to, "version": Job.version + 1, "lease_until": None, "worker": None}
     if wanted.to in TERMINAL:
-        values |= {"finished_at": sa.func.now(), "eta_at": None, "waiting_for": None}
+        values |= {"finished_at": sa.func.now(), "eta_at": None, "waiting_for": None, "paused_at": None}
     if wanted.to is S.READY and not wanted.sources & _DUE_BEFORE:
         values["run_at"] = sa.func.now()
     if wanted.starts_for is not None:

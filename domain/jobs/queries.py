@@ -5,20 +5,24 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import orjson
 import sqlalchemy as sa
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from db.base import any_of
-from db.models.jobs import LEASED, Attention, Job, JobAttempt, JobLog, JobState, LogLevel
+from db.models.jobs import LEASED, AttemptOutcome, Attention, Job, JobAttempt, JobLog, JobState, LogLevel
+from db.models.recovery import JobNote
+from db.models.schedules import ScheduleFire
 from db.models.tenancy import ActorType
 from domain.actor import Scope
-from domain.errors import Invalid
 from domain.jobs import search
+from domain.jobs.args import UnreadableArgs
 from domain.jobs.catalog import hidden_kinds, housekeeping_kinds, is_visible, none_of
+from domain.jobs.priority import JobPriority
 from domain.lookups import by_ids
 from domain.paging import Order, Page, Window, paginate
 from domain.unit import Unit
@@ -39,6 +43,7 @@ class StatusGroup(StrEnum):
 
     ACTIVE = "active"
     QUEUED = "queued"
+    BLOCKED = "blocked"
     SCHEDULED = "scheduled"
     RETRYING = "retrying"
     WAITING = "waiting"
@@ -51,7 +56,8 @@ class StatusGroup(StrEnum):
 # A job that is paused while a worker has it is active until it gives way.
 PAUSABLE = frozenset({S.BLOCKED, S.SCHEDULED, S.READY, S.BACKOFF, S.WAITING})
 _UNPAUSED = {
-    StatusGroup.QUEUED: frozenset({S.READY, S.BLOCKED}),
+    StatusGroup.QUEUED: frozenset({S.READY}),
+    StatusGroup.BLOCKED: frozenset({S.BLOCKED}),
     StatusGroup.SCHEDULED: frozenset({S.SCHEDULED}),
     StatusGroup.RETRYING: frozenset({S.BACKOFF}),
     StatusGroup.WAITING: frozenset({S.WAITING}),
@@ -71,6 +77,7 @@ ORDERS = {
     JobOrder.FINISHED: Order((Job.finished_at, Job.id), descending=True),
 }
 LOG_ORDER = Order((JobLog.id,))
+_FELL_SHORT = (AttemptOutcome.FAILED, AttemptOutcome.LOST, AttemptOutcome.PARTIAL)
 
 
 def group_of(state: JobState, *, paused: bool) -> StatusGroup:
@@ -91,18 +98,23 @@ class JobFilter:
     kinds: frozenset[str] = frozenset()
     location_id: UUID | None = None
     origin_id: UUID | None = None
+    schedule_id: UUID | None = None
     origin_types: frozenset[ActorType] = frozenset()
     since: datetime | None = None
     until: datetime | None = None
     finished_since: datetime | None = None
     finished_until: datetime | None = None
-    priorities: frozenset[int] = frozenset()
+    priorities: frozenset[JobPriority] = frozenset()
     attention: frozenset[Attention] = frozenset()
     error_codes: frozenset[str] = frozenset()
     paused: bool | None = None
+    awaits_reply: bool | None = None
     text: str | None = None
     archived: bool = False
     housekeeping: bool = False
+
+    # A condition of a newer release that was left out would widen the filter.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 _FILTERS = TypeAdapter(JobFilter)
@@ -116,11 +128,11 @@ def filter_to_json(wanted: JobFilter) -> str:
 
 
 def filter_from_json(text: str) -> JobFilter:
-    """Raises Invalid for one that this release does not understand."""
+    """Raises UnreadableArgs for one that this release does not understand; a job then waits for the one that does."""
     try:
         return _FILTERS.validate_json(text)
     except ValidationError:
-        raise Invalid("This release does not understand the filter.") from None
+        raise UnreadableArgs("This release does not understand the filter.") from None
 
 
 def filtered(unit: Unit, wanted: JobFilter) -> "sa.Select[Job]":
@@ -135,7 +147,20 @@ def filtered(unit: Unit, wanted: JobFilter) -> "sa.Select[Job]":
         query = query.where(any_of(Job.kind, sorted(wanted.kinds - set(hidden_kinds(unit.actor.scopes)))))
     elif left_out:
         query = query.where(none_of(left_out))
+    if wanted.schedule_id is not None:
+        fires = sa.select(ScheduleFire.job_id).where(ScheduleFire.account_id == unit.account_id)
+        query = query.where(Job.id.in_(fires.where(ScheduleFire.schedule_id == wanted.schedule_id)))
+    if wanted.awaits_reply is not None:
+        asked = _unanswered(unit)
+        query = query.where(Job.id.in_(asked) if wanted.awaits_reply else Job.id.not_in(asked))
     return query.where(*_conditions(wanted), *(search.fits(unit, word) for word in search.words_of(wanted.text)))
+
+
+def _unanswered(unit: Unit) -> "sa.Select[UUID]":
+    """Jobs in whose notes the customer had the last word; what only support sees is no answer."""
+    shown = sa.select(JobNote.job_id, JobNote.author_type).where(JobNote.account_id == unit.account_id, ~JobNote.internal)
+    last = shown.ext(distinct_on(JobNote.job_id)).order_by(JobNote.job_id, JobNote.id.desc()).subquery()
+    return sa.select(last.c.job_id).where(last.c.author_type != ActorType.SUPPORT)
 
 
 def _conditions(wanted: JobFilter) -> Iterator[sa.ColumnElement[bool]]:
@@ -143,6 +168,8 @@ def _conditions(wanted: JobFilter) -> Iterator[sa.ColumnElement[bool]]:
         yield state_in(wanted.states)
     if wanted.groups:
         yield sa.or_(*(in_group(group) for group in sorted(wanted.groups)))
+    if wanted.priorities:
+        yield sa.or_(*(_of_level(level) for level in sorted(wanted.priorities)))
     if wanted.paused is not None:
         yield Job.paused_at.is_not(None) if wanted.paused else Job.paused_at.is_(None)
     ones: list[tuple[Any, Any, Callable[[Any, Any], Any]]] = [
@@ -156,11 +183,16 @@ def _conditions(wanted: JobFilter) -> Iterator[sa.ColumnElement[bool]]:
     yield from (holds(column, value) for column, value, holds in ones if value is not None)
     several: list[tuple[Any, frozenset[Any]]] = [
         (Job.origin_type, wanted.origin_types),
-        (Job.priority, wanted.priorities),
         (Job.attention, wanted.attention),
         (Job.error_code, wanted.error_codes),
     ]
     yield from (any_of(column, sorted(values)) for column, values in several if values)
+
+
+def _of_level(level: JobPriority) -> sa.ColumnElement[bool]:
+    least, beyond = level.bounds
+    from_there = sa.true() if least is None else Job.priority >= least
+    return from_there if beyond is None else sa.and_(from_there, Job.priority < beyond)
 
 
 def in_group(group: StatusGroup) -> sa.ColumnElement[bool]:
@@ -207,6 +239,15 @@ async def attempts_of(unit: Unit, job_ids: Collection[UUID]) -> list[JobAttempt]
     unit.require(Scope.JOBS_READ)
     query = sa.select(JobAttempt).where(JobAttempt.job_id.in_(job_ids)).order_by(JobAttempt.job_id, JobAttempt.number)
     return list((await unit.session.scalars(query)).all())
+
+
+async def failed_attempts(unit: Unit, job_ids: Sequence[UUID]) -> list[int]:
+    """How many attempts of each of some jobs failed, or succeeded only in part; one that gave way as asked is none of these."""
+    unit.require(Scope.JOBS_READ)
+    query = sa.select(JobAttempt.job_id, sa.func.count()).where(any_of(JobAttempt.job_id, job_ids))
+    query = query.where(any_of(JobAttempt.outcome, _FELL_SHORT)).group_by(JobAttempt.job_id)
+    found = dict((await unit.session.execute(query)).all())
+    return [found.get(job_id, 0) for job_id in job_ids]
 
 
 async def execution_times(unit: Unit, job_ids: Sequence[UUID]) -> list[timedelta]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +14,9 @@ from db.models.tenancy import AuditLog, Role
 from domain.actor import Scope
 from domain.errors import Conflict, Invalid, NotFound
 from domain.jobs import dependencies
-from domain.jobs.catalog import is_visible
+from domain.jobs.catalog import is_visible, require_changeable
 from domain.jobs.lifecycle import NOW, Transition, amend, transition
+from domain.jobs.priority import JobPriority
 from domain.jobs.queries import JobFilter, filtered
 from domain.paging import Order, Page, Window
 from domain.unit import Unit
@@ -32,20 +32,6 @@ class NotQueued(Conflict):
     """The job runs or has ended, or is about to start: its place in the queue is behind it."""
 
     code = "BGJ-050"
-
-
-class JobPriority(IntEnum):
-    """Levels that people choose from; what stands between or beyond them is shown as the level below it."""
-
-    LOW = -10
-    NORMAL = 0
-    HIGH = 10
-    URGENT = 20
-
-    @classmethod
-    def nearest(cls, priority: int) -> "JobPriority":
-        """The level of a priority."""
-        return max((level for level in cls if level <= priority), default=cls.LOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +76,7 @@ async def pause(unit: Unit, *, job_id: UUID) -> Changed:
     """
     unit.require(Scope.JOBS_WRITE)
     job = await lock(unit, job_id)
+    require_changeable(unit, job)
     if job.state not in _PAUSABLE:
         raise NotQueued(f"This job cannot be paused: it {_PAST[job.state]}.")
     affected = await dependencies.downstream(unit, [job_id])
@@ -200,6 +187,7 @@ def _beyond(values: list[Any], *, forward: bool) -> sa.ColumnElement[bool]:
 
 async def _queued(unit: Unit, job_id: UUID) -> Job:
     job = await lock(unit, job_id)
+    require_changeable(unit, job)
     if job.state not in QUEUED:
         how = "it can only be cancelled or paused" if job.state not in TERMINAL else "its place is behind it"
         raise NotQueued(f"This job {_PAST[job.state]} and cannot be reordered; {how}.")

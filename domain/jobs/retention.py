@@ -17,7 +17,7 @@ from db.base import any_of
 from db.models.jobs import TERMINAL, Job, Lane
 from db.models.notifications import Delivery, DeliveryState, Notice, Notification
 from db.models.queues import AccountSlots
-from db.models.recovery import JobItem
+from db.models.recovery import JobItem, JobTarget
 from db.models.schedules import FireResult, ScheduleFire
 from db.models.webhooks import WebhookDelivery, WebhookDeliveryState
 from domain.jobs import commands
@@ -27,6 +27,7 @@ from domain.unit import Unit
 
 BATCH = 500
 _JOBS_AT_ONCE = 100  # with each go its attempts, items and log lines
+_NOTICES_AT_ONCE = 5_000
 _DUE_AT_ONCE = 50
 _DAY = timedelta(days=1)
 # A moment of the coming day, so that accounts do not all do it in the same minute.
@@ -91,6 +92,7 @@ async def drop_payloads(unit: Unit, kept: timedelta) -> int:
         await _update(unit, sa.update(Job).where(any_of(Job.id, ids)).values(emptied))
         items = sa.update(JobItem).where(any_of(JobItem.job_id, ids), JobItem.result.is_not(None))
         await _update(unit, items.values(result=sa.null()))
+        await _update(unit, sa.delete(JobTarget).where(any_of(JobTarget.job_id, ids)))
     return len(ids)
 
 
@@ -123,9 +125,16 @@ async def _update(unit: Unit, statement: Any) -> Any:
     return await unit.session.execute(statement.execution_options(synchronize_session=False))
 
 
-# A notification gathers notices for less than a day, so those that may still tell of a notice were made around it.
-_SAME_DAY = sa.func.abs(sa.extract("epoch", Notification.created_at - Notice.at)) < _DAY.total_seconds()
-_TOLD_OF = sa.exists().where(_SAME_DAY, Notice.id == sa.any_(Notification.notices)).correlate(Notice)
+async def delete_notices(unit: Unit, kept: timedelta) -> int:
+    """Old notices of which no notification tells any more."""
+    horizon = sa.func.now() - kept
+    # A notification gathers notices for less than a day, so a later one tells of none that is as old.
+    telling = sa.select(sa.func.unnest(Notification.notices).label("id")).where(Notification.created_at < horizon + _DAY)
+    told = telling.cte("told").prefix_with("MATERIALIZED", dialect="postgresql")  # one pass, whatever is expected of its length
+    old = sa.select(Notice.id).where(Notice.at < horizon, ~sa.exists().where(told.c.id == Notice.id))
+    gone = await _update(unit, sa.delete(Notice).where(Notice.id.in_(old.limit(_NOTICES_AT_ONCE))))
+    return int(gone.rowcount)
+
 
 # In this order: payloads of jobs that go at once need not be dropped first, and notices go after what tells of them.
 RULES: Final[tuple[Rule, ...]] = (
@@ -141,7 +150,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "keep_notifications_days",
         rows_of(Notification, Notification.created_at, sa.or_(Notification.read_at.is_not(None), ~Notification.in_app)),
     ),
-    Rule("notices", "keep_notifications_days", rows_of(Notice, Notice.at, ~_TOLD_OF)),
+    Rule("notices", "keep_notifications_days", delete_notices),
     Rule(
         "deliveries",
         "keep_deliveries_days",

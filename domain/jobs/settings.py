@@ -15,7 +15,7 @@ from domain.actor import Scope
 from domain.errors import Forbidden, Invalid, NotFound
 from domain.jobs.args import JobArgs, kinds
 from domain.jobs.catalog import is_visible
-from domain.jobs.queue import JobPriority
+from domain.jobs.priority import JobPriority
 from domain.tenancy.accounts import StaleVersion
 from domain.unit import Unit
 
@@ -93,6 +93,14 @@ async def of_all_kinds(unit: Unit) -> list[KindSettings]:
     return [_settings(args, decided.get(kind)) for kind, args in sorted(kinds().items()) if _is_shown(unit, args)]
 
 
+def known_kind(unit: Unit, kind: str, *, field: tuple[str, ...]) -> type[JobArgs]:
+    """A kind that the actor may see and decide about, which was given in `field`. Raises UnknownJobKind."""
+    args = kinds().get(kind)
+    if args is None or not _is_shown(unit, args):
+        raise UnknownJobKind("There are no jobs of this kind.", field=field)
+    return args
+
+
 async def update(unit: Unit, change: SettingsChange) -> KindSettings:
     """Decide for the account's future jobs of a kind; slots count from the next admission on.
 
@@ -102,9 +110,7 @@ async def update(unit: Unit, change: SettingsChange) -> KindSettings:
     unit.require(Scope.JOBS_WRITE)
     if change.values.keys() - {"priority"}:
         unit.require(Scope.SETTINGS_WRITE)
-    args = kinds().get(change.kind)
-    if args is None or not _is_shown(unit, args):
-        raise UnknownJobKind("There are no jobs of this kind.", field=("kind",))
+    args = known_kind(unit, change.kind, field=("kind",))
     _check(change.values)
     row = await _lock(unit, change.kind)
     if row.version != change.expected_version:
@@ -142,6 +148,7 @@ async def account_slots(unit: Unit) -> SlotsInUse:
     unit.require(Scope.JOBS_READ)
     row = (await unit.session.scalars(sa.select(AccountSlots))).one()
     leased = sa.select(sa.func.count()).select_from(Job).where(Job.account_id == unit.account_id, Job.state.in_(LEASED))
+    leased = leased.where(Job.takes_slot)
     return SlotsInUse(row.slots, (await unit.session.execute(leased)).scalar_one(), row.version)
 
 

@@ -10,10 +10,15 @@ from domain.jobs.retry import RATE_LIMITED, TIMED_OUT
 _MINUTE, _HOUR = 60, 3600
 
 
-def status_text(job: Job, *, now: datetime) -> str:
-    """Such as "Retrying (1/5) - next attempt in 30 seconds". `now` is UTC; the text is true for that moment."""
+def status_text(job: Job, *, now: datetime, failed_attempts: int = 0) -> str:
+    """Such as "Retrying (1/5) - next attempt in 30 seconds". `now` is UTC; the text is true for that moment.
+
+    `failed_attempts` (see `queries.failed_attempts`) are told once it has succeeded.
+    """
     if job.paused_at is not None and job.finished_at is None:
         return "Paused"
+    if job.state is JobState.SUCCEEDED and failed_attempts:
+        return f"Completed - {failed_attempts + 1} attempts required"
     return _TEXTS[job.state](job, now)
 
 
@@ -48,11 +53,8 @@ def _waiting(job: Job, _: datetime) -> str:
 
 
 def _scheduled(job: Job, now: datetime) -> str:
-    return f"Scheduled - starts in {_span((job.run_at - now).total_seconds())}"
-
-
-def _succeeded(job: Job, _: datetime) -> str:
-    return "Completed" if job.attempt <= 1 else f"Completed - {job.attempt} attempts required"
+    doing = "Scheduled - starts" if job.started_at is None else "Waiting - goes on"
+    return f"{doing} in {_span((job.run_at - now).total_seconds())}"
 
 
 def _partial(job: Job, _: datetime) -> str:
@@ -87,7 +89,7 @@ _TEXTS: dict[JobState, Callable[[Job, datetime], str]] = {
     JobState.BACKOFF: _backoff,
     JobState.WAITING: _waiting,
     JobState.CANCELLING: lambda _job, _now: "Cancelling",
-    JobState.SUCCEEDED: _succeeded,
+    JobState.SUCCEEDED: lambda _job, _now: "Completed",
     JobState.PARTIAL: _partial,
     JobState.FAILED: _failed,
     JobState.CANCELLED: lambda _job, _now: "Cancelled",

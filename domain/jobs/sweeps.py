@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.models.crm.connections import WebhookEvent
-from db.models.jobs import LEASED, READY_TO_START, AttemptOutcome, Job, JobEvent, JobState, Lane
+from db.models.jobs import LEASED, READY_TO_START, AttemptOutcome, Job, JobAttempt, JobEvent, JobState, Lane
 from db.models.queues import Worker
 from db.models.tenancy import IdempotencyKey
 from domain.jobs import retry
@@ -20,9 +20,10 @@ from domain.jobs.args import kinds, waits_for_release
 from domain.jobs.commands import WOKEN
 from domain.jobs.lifecycle import AttemptEnd, FromNow, Plus, Transition, transition
 
-_BATCH = 500
+BATCH = 500
 EVENTS_KEPT = timedelta(days=7)
 IDEMPOTENCY_KEPT = timedelta(days=2)
+RELEASE_TRIED_EVERY = timedelta(hours=1)
 WEBHOOKS_KEPT = timedelta(days=2)
 WORKERS_KEPT = timedelta(hours=1)
 _PRUNED_AT_ONCE = 20_000
@@ -34,7 +35,7 @@ async def ready_due(session: AsyncSession) -> list[Job]:
     """Scheduled jobs and retries whose time has come become ready."""
     waiting = frozenset({JobState.SCHEDULED, JobState.BACKOFF})
     due = sa.select(Job.id).where(Job.state.in_(waiting), Job.run_at <= sa.func.now(), Job.paused_at.is_(None))
-    ids = (await session.scalars(due.order_by(Job.run_at).limit(_BATCH).with_for_update(skip_locked=True))).all()
+    ids = (await session.scalars(due.order_by(Job.run_at).limit(BATCH).with_for_update(skip_locked=True))).all()
     return list(await transition(session, Transition(ids, waiting, JobState.READY))) if ids else []
 
 
@@ -45,7 +46,7 @@ async def take_back_lapsed(session: AsyncSession, *, lease: timedelta = LEASE) -
     """
     up_long_enough = sa.func.pg_postmaster_start_time() < sa.func.now() - lease
     lapsed = sa.select(Job).where(Job.state.in_(LEASED), Job.lease_until < sa.func.now(), up_long_enough)
-    jobs = (await session.scalars(lapsed.limit(_BATCH).with_for_update(skip_locked=True))).all()
+    jobs = (await session.scalars(lapsed.limit(BATCH).with_for_update(skip_locked=True))).all()
     moved: list[Job] = []
     for job in jobs:
         moved += await transition(session, _after_silence(job))
@@ -69,12 +70,20 @@ def _after_silence(job: Job) -> Transition:
     return Transition([job.id], source, verdict.state, fence=job.fence, ends=end, values=values)
 
 
-async def wake_for_release(session: AsyncSession) -> list[Job]:
-    """Jobs that a former release could not run are tried by this one: called once, when a worker starts."""
+async def wake_for_release(session: AsyncSession, *, starting: bool = False) -> list[Job]:
+    """Jobs that a former release could not run are tried by this one.
+
+    Called by a worker that is `starting`, and again and again after that, for workers of the former release may go on for a
+    while and take some. One that this release cannot run either is then tried after twice the time, and at last once an hour.
+    """
     keys = [waits_for_release(kind) for kind in kinds()]
+    tried = sa.select(sa.func.max(JobAttempt.ended_at)).where(JobAttempt.job_id == Job.id).scalar_subquery()
+    pause = sa.func.least(tried - Job.started_at, RELEASE_TRIED_EVERY)
     waiting = sa.select(Job.id).where(Job.state == JobState.WAITING, Job.waiting_for.in_(keys))
-    ids = (await session.scalars(waiting.with_for_update(skip_locked=True))).all()
-    return list(await transition(session, Transition(ids, frozenset({JobState.WAITING}), JobState.READY, values=WOKEN)))
+    waiting = waiting if starting else waiting.where(sa.func.coalesce(tried + pause <= sa.func.now(), sa.true()))
+    ids = (await session.scalars(waiting.order_by(Job.id).limit(BATCH).with_for_update(skip_locked=True))).all()
+    woken = Transition(ids, frozenset({JobState.WAITING}), JobState.READY, values=WOKEN)
+    return list(await transition(session, woken)) if ids else []
 
 
 async def next_due_in(session: AsyncSession) -> float | None:

@@ -23,7 +23,7 @@ LISTED: Final = 20  # notices that a message lists; of the others it tells the n
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """What is to be told, before it is known to whom; becomes a `Notice`."""
+    """What is to be told, before it is known to whom; becomes a `Notice`. `not_to` did it, and knows."""
 
     account_id: UUID
     event: NotificationEvent
@@ -32,6 +32,7 @@ class Happened:
     path: str
     at: datetime
     critical: bool = False
+    not_to: UUID | None = None
     error: str | None = None
     job_id: UUID | None = None
     job_kind: str | None = None
@@ -54,12 +55,17 @@ class Gathered:
     notices: list[UUID] = field(default_factory=list)
 
     @property
-    def gathering(self) -> str | None:
-        """Equal for what may be told in one message; None for what goes out at once."""
-        if self.critical:
-            return None
+    def gathering(self) -> str:
+        """Equal for what may be told in one message."""
         readers = hashlib.sha256(b"".join(user.bytes for user in self.audience)).hexdigest()[:16] if self.audience else ""
-        return ":".join((self.event, "muted" if self.muted else "", ",".join(sorted(self.channels)), readers))
+        return ":".join(
+            (
+                self.event,
+                "critical" if self.critical else "muted" if self.muted else "",
+                ",".join(sorted(self.channels)),
+                readers,
+            )
+        )
 
 
 def gather(told: Iterable[tuple[Happened, Mapping[UUID, Route]]]) -> list[Gathered]:
@@ -92,7 +98,10 @@ def _to_slack(happened: Happened, routes: Mapping[UUID, Route]) -> Iterable[Gath
 
 
 async def write(session: AsyncSession, happened: Sequence[Happened], gathered: Sequence[Gathered]) -> None:
-    """Write notices, notifications and deliveries; what is being gathered already grows. Works in either kind of session."""
+    """Write notices, notifications and deliveries; what is being gathered already grows. Works in either kind of session.
+
+    What is critical goes out at once, unless the same was told just before: a thousand failures are no thousand messages.
+    """
     if not gathered:
         return
     now = datetime.now(UTC)
@@ -124,7 +133,8 @@ def _notification(each: Gathered, now: datetime) -> dict[str, Any]:
         "critical": each.critical,
         "muted": each.muted,
         "gathering": each.gathering,
-        "gathers_until": now if each.critical else now + QUIET,
+        "now": now,
+        "gathers_until": now + QUIET,
         "count": len(each.notices),
         "notices": each.notices[:LISTED],
     }
@@ -140,11 +150,16 @@ WITH told AS (
 ), gathered AS (
   INSERT INTO notification AS n
     (id, account_id, user_id, audience, event, channels, in_app, critical, muted, gathering, gathers_until, count, notices)
-  SELECT id, account_id, user_id, audience, event, channels, 'in_app' = ANY (channels), critical, muted, gathering,
-    gathers_until, count, notices
+  SELECT id, account_id, user_id, audience, event, channels, 'in_app' = ANY (channels), critical, muted,
+    CASE WHEN goes.at_once THEN NULL ELSE gathering END, CASE WHEN goes.at_once THEN now ELSE gathers_until END, count, notices
   FROM jsonb_to_recordset(cast(:notifications AS jsonb)) AS given (
     id uuid, account_id uuid, user_id uuid, audience uuid[], event text, channels text[], critical boolean, muted boolean,
-    gathering text, gathers_until timestamptz, count integer, notices uuid[])
+    gathering text, now timestamptz, gathers_until timestamptz, count integer, notices uuid[])
+  CROSS JOIN LATERAL (SELECT critical AND NOT EXISTS (
+    SELECT FROM notification AS told WHERE told.critical
+      AND told.account_id = given.account_id AND told.user_id IS NOT DISTINCT FROM given.user_id AND told.event = given.event
+      AND told.channels = given.channels AND told.audience = given.audience
+      AND told.gathers_until > given.now - cast(:longest AS interval)) AS at_once) AS goes
   ORDER BY account_id, user_id, gathering
   ON CONFLICT (account_id, user_id, gathering) WHERE gathering IS NOT NULL DO UPDATE SET
     count = n.count + excluded.count,

@@ -7,6 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
 from db.base import any_of
 from db.models.jobs import AttemptOutcome, Job, JobAttempt, JobMove, JobState
@@ -73,6 +74,7 @@ async def _attempts(session: AsyncSession, job_ids: set[UUID]) -> dict[UUID, lis
     if not job_ids:
         return {}
     query = sa.select(JobAttempt).where(any_of(JobAttempt.job_id, job_ids)).order_by(JobAttempt.job_id, JobAttempt.number)
+    query = query.options(defer(JobAttempt.stack_trace, raiseload=True))  # thousands of characters that nobody is told
     attempts: dict[UUID, list[JobAttempt]] = {}
     for attempt in await session.scalars(query):
         attempts.setdefault(attempt.job_id, []).append(attempt)

@@ -27,6 +27,7 @@ _MANY = {
     E.SCHEDULE_DISABLED: "{} schedules were disabled",
     E.INTEGRATION_DISCONNECTED: "{} integrations were disconnected",
 }
+_ABOUT_JOBS = frozenset(_MANY) - {E.NOTE_ADDED, E.SCHEDULE_DISABLED, E.INTEGRATION_DISCONNECTED}
 # Slack refuses a message with a longer text in a block.
 _SLACK_TEXT = 2_900
 _SLACK_HEADLINE = 150
@@ -51,17 +52,41 @@ class Letter:
 
 
 def headline(event: NotificationEvent, count: int, notices: Sequence[Notice]) -> str:
-    """What happened in one line: the notice's own where there is one, else how many there are."""
-    return notices[0].title if count == 1 and notices else _MANY[event].format(count)
+    """What happened in one line: the notice's own where there is one, else how many there are.
+
+    What happened to the same job several times counts once.
+    """
+    told = _newest(event, notices)
+    number = _number(count, notices, told)
+    return told[0].title if number == 1 and told else _MANY[event].format(number)
+
+
+def path(event: NotificationEvent, count: int, notices: Sequence[Notice]) -> str:
+    """Where the front end shows it: the one thing, or the list of notifications."""
+    told = _newest(event, notices)
+    return told[0].path if _number(count, notices, told) == 1 and told else HOME
+
+
+def _newest(event: NotificationEvent, notices: Sequence[Notice]) -> list[Notice]:
+    """Of each job the newest notice, which tells of all that happened to it before; of anything else all notices."""
+    if event not in _ABOUT_JOBS:
+        return list(notices)
+    return list({notice.job_id or notice.id: notice for notice in notices}.values())
+
+
+def _number(count: int, notices: Sequence[Notice], told: Sequence[Notice]) -> int:
+    """How many things there are to tell, of `count` of which `notices` are the first."""
+    return count - len(notices) + len(told)
 
 
 def email(notification: Notification, notices: Sequence[Notice], *, site: str) -> Letter:
     """The e-mail about a notification; `site` is what paths of the front end are added to."""
     title = _loud(notification, headline(notification.event, notification.count, notices))
+    told = _newest(notification.event, notices)
     values = {
         "headline": title,
         "critical": notification.critical,
-        "items": [_item(notice, site) for notice in notices],
+        "items": [_item(notice, site) for notice in told],
         "more": notification.count - len(notices),
         "home": site + HOME,
         "settings": site + SETTINGS,
@@ -76,9 +101,11 @@ def email(notification: Notification, notices: Sequence[Notice], *, site: str) -
 def slack(notification: Notification, notices: Sequence[Notice], *, site: str) -> Mapping[str, Any]:
     """The Slack message about a notification. `text` is what a notification on a telephone shows."""
     title = _loud(notification, headline(notification.event, notification.count, notices))
-    if notification.count == 1 and notices:
-        title = " - ".join(part for part in (title, notices[0].error) if part)
-    lines = [_slack_line(_item(notice, site), alone=notification.count == 1) for notice in notices]
+    told = _newest(notification.event, notices)
+    alone = _number(notification.count, notices, told) == 1
+    if alone and told:
+        title = " - ".join(part for part in (title, told[0].error) if part)
+    lines = [_slack_line(_item(notice, site), alone=alone) for notice in told]
     more = notification.count - len(notices)
     if more > 0:
         lines.append(f"and {more} more: <{site}{HOME}|see all>")

@@ -26,8 +26,9 @@ async def notify(
     critical: bool = False,
     job_id: UUID | None = None,
     path: str,
+    not_to: UUID | None = None,
 ) -> None:
-    """Tell all people of the unit's account, each as they want to be told of such an event.
+    """Tell all people of the unit's account but `not_to`, each as they want to be told of such an event.
 
     `path` is the front end's, such as /jobs/job_01jd; messages link to SPA_URL, or PUBLIC_URL where that is not set, plus it.
     `critical` is told even to those who have muted notifications. Messages go out after the commit.
@@ -44,6 +45,7 @@ async def notify(
         path=path,
         at=datetime.now(UTC),
         critical=critical,
+        not_to=not_to,
         job_id=job_id,
         job_kind=None if job is None else job.kind,
         job_state=None if job is None else job.state.value,

@@ -3,10 +3,12 @@
 Whoever claims dies with what it sends: once the lease lapses it is claimed again. An e-mail then carries the same Message-ID.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
 from typing import Any, Final
 from uuid import UUID
 
@@ -37,7 +39,10 @@ from domain.vendors.mail.client import MailServer
 from domain.vendors.slack.client import Slack, WebhookGone
 
 LEASE: Final = timedelta(seconds=20)  # longer than any attempt takes
-_UNSENT: Final = sa.text("state IN ('queued', 'sending')")  # as in the index
+READING_LEASE: Final = timedelta(seconds=90)  # longer than reading takes what is enclosed
+_READING: Final = 60.0  # seconds
+_ENCLOSING: Final = 2  # e-mails with files at once; each may have 15 MB of them in memory, several times over
+_UNSENT: Final = sa.text("delivery.state IN ('queued', 'sending')")  # as in the index
 _REASON_LENGTH: Final = 500
 
 log = structlog.get_logger(__name__)
@@ -65,19 +70,16 @@ class Outbox:
     mail: MailServer | None
     mail_from: str
     site: str
+    _enclosing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_ENCLOSING))
 
     async def claim(self, channel: Channel, limit: int) -> Sequence[Claimed]:
-        """Lease up to `limit` deliveries of any account that are due, those first that have been so for longest."""
-        due = (
-            sa.select(Delivery.id)
-            .where(Delivery.channel == channel, _UNSENT, Delivery.next_at <= sa.func.now())
-            .order_by(Delivery.next_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
+        """Lease up to `limit` deliveries that are due: of each account in turn, those first that have been so for longest."""
+        due = _due(channel, limit)
+        mine = sa.select(due.c.id).order_by(due.c.turn, due.c.next_at).limit(limit)
+        locked = sa.select(Delivery.id).where(Delivery.id.in_(mine), *_is_due(channel)).with_for_update(skip_locked=True)
         leased = (
             sa.update(Delivery)
-            .where(Delivery.id.in_(due))
+            .where(Delivery.id.in_(locked))
             .values(state=DeliveryState.SENDING, attempts=Delivery.attempts + 1, next_at=sa.func.clock_timestamp() + LEASE)
             .returning(Delivery.id, Delivery.account_id, Delivery.channel, Delivery.attempts)
         )
@@ -94,7 +96,11 @@ class Outbox:
                 parcel = await parcels.pack(unit, self, delivery_id=claimed.id, attempts=claimed.attempts)
             if parcel is None:  # the lease lapsed, and somebody else has it
                 return
-            await self._hand_over(parcel)
+            if isinstance(parcel, EmailParcel) and parcel.enclosed:
+                if not await self._send_with_files(claimed, parcel):
+                    return
+            else:
+                await self._hand_over(parcel)
         except VendorFailed as error:
             failure = error
         except Exception:
@@ -108,11 +114,36 @@ class Outbox:
                 if isinstance(failure, WebhookGone) and isinstance(parcel, SlackParcel):
                     await _disconnect(unit, version=parcel.connection_version, reason=failure.message)
 
-    async def _hand_over(self, parcel: EmailParcel | SlackParcel) -> None:
+    async def _send_with_files(self, claimed: Claimed, parcel: EmailParcel) -> bool:
+        """False where it is somebody else's by now: however slow the store is, nobody hands over what another one has."""
+        if not await self._renew(claimed, READING_LEASE):
+            return False
+        async with self._enclosing:
+            if not await self._renew(claimed, READING_LEASE):
+                return False
+            try:
+                async with asyncio.timeout(_READING):
+                    message = await parcels.write(self.files, parcel)
+            except TimeoutError:
+                raise VendorDown("The files that are enclosed could not be read in time.") from None
+            if not await self._renew(claimed, LEASE):
+                return False
+            await self._hand_over(parcel, message)
+            return True
+
+    async def _renew(self, claimed: Claimed, lease: timedelta) -> bool:
+        """Whether the delivery is still this process's; then it is for so long again."""
+        mine = sa.update(Delivery).where(*_mine(claimed)).values(next_at=sa.func.clock_timestamp() + lease)
+        async with self.open_unit(actors.system(claimed.account_id)) as unit:
+            found = await unit.session.execute(mine.returning(Delivery.id), execution_options={"synchronize_session": False})
+            return found.one_or_none() is not None
+
+    async def _hand_over(self, parcel: EmailParcel | SlackParcel, message: EmailMessage | None = None) -> None:
         if isinstance(parcel, SlackParcel):
             await self.slack.post(parcel.url, parcel.message)
         elif self.mail is not None:
-            await self.mail.send(parcel.message, to=parcel.to)
+            whole = await parcels.write(self.files, parcel) if message is None else message
+            await self.mail.send(whole, to=parcel.to)
 
     async def _record_failure(self, unit: Unit, claimed: Claimed, failure: VendorFailed) -> None:
         row = await _read(unit, claimed)
@@ -151,18 +182,46 @@ class Outbox:
 
     async def _record(self, unit: Unit, claimed: Claimed, values: Mapping[str, Any]) -> None:
         ended = values["state"] in {DeliveryState.DELIVERED, DeliveryState.FAILED}
-        mine = sa.update(Delivery).where(
-            Delivery.id == claimed.id, Delivery.attempts == claimed.attempts, Delivery.state == DeliveryState.SENDING
-        )
+        mine = sa.update(Delivery).where(*_mine(claimed))
         values = {**values, **({"ended_at": sa.func.clock_timestamp()} if ended else {})}
         await unit.session.execute(mine.values(values), execution_options={"synchronize_session": False})
 
 
+def _mine(claimed: Claimed) -> tuple[sa.ColumnElement[bool], ...]:
+    """Whether a delivery is still this process's."""
+    return Delivery.id == claimed.id, Delivery.attempts == claimed.attempts, Delivery.state == DeliveryState.SENDING
+
+
+def _is_due(channel: Channel) -> "tuple[sa.ColumnElement[bool] | sa.TextClause, ...]":
+    return Delivery.channel == channel, _UNSENT, Delivery.next_at <= sa.func.now()
+
+
+def _due(channel: Channel, limit: int) -> sa.Subquery:
+    """Up to `limit` of each account, and their turn: the messages of one that has thousands do not hold up all others'."""
+
+    def next_account(*beyond: sa.ColumnElement[bool]) -> Any:
+        unsent = sa.select(Delivery.account_id).where(Delivery.channel == channel, _UNSENT, *beyond)
+        return unsent.order_by(Delivery.account_id).limit(1).correlate_except(Delivery).scalar_subquery()
+
+    # By hopping through the index from account to account, however much is queued for each.
+    hops = sa.select(next_account().label("account_id")).cte("senders", recursive=True)
+    further = sa.select(next_account(Delivery.account_id > hops.c.account_id)).where(hops.c.account_id.is_not(None))
+    accounts = hops.union_all(further)
+    first = (
+        sa.select(Delivery.id, Delivery.next_at)
+        .where(Delivery.account_id == accounts.c.account_id, *_is_due(channel))
+        .order_by(Delivery.next_at)
+        .limit(limit)
+        .correlate(accounts)
+        .lateral("first")
+    )
+    turn = sa.func.row_number().over(partition_by=accounts.c.account_id, order_by=first.c.next_at)
+    return sa.select(first.c.id, first.c.next_at, turn.label("turn")).select_from(accounts).join(first, sa.true()).subquery()
+
+
 async def _read(unit: Unit, claimed: Claimed) -> tuple[Delivery, Notification | None] | None:
     """The delivery, locked, if it is still this process's, and its notification."""
-    mine = sa.select(Delivery).where(
-        Delivery.id == claimed.id, Delivery.attempts == claimed.attempts, Delivery.state == DeliveryState.SENDING
-    )
+    mine = sa.select(Delivery).where(*_mine(claimed))
     delivery = (await unit.session.scalars(mine.with_for_update())).one_or_none()
     if delivery is None:
         return None

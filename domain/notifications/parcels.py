@@ -1,5 +1,6 @@
 """A delivery made ready to be handed over: the address, and the message in the form that its vendor takes."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -10,6 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from db.base import any_of
+from db.models.files import File
 from db.models.notifications import Channel, Delivery, DeliveryState, Notice, Notification, SlackConnection, SlackStatus
 from db.models.tenancy import User
 from domain.errors import NotFound, VendorRefused
@@ -35,11 +37,6 @@ class Desk(Protocol):
         ...
 
     @property
-    def files(self) -> FileStore:
-        """Where attachments are."""
-        ...
-
-    @property
     def mail(self) -> MailServer | None:
         """None where no mail server is set."""
         ...
@@ -57,10 +54,12 @@ class Desk(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EmailParcel:
-    """An e-mail to one address."""
+    """An e-mail to one address. `write` makes its message; `enclosed` are the files, None for one that is gone."""
 
     to: str
-    message: EmailMessage
+    headers: EmailMessage
+    letter: Letter
+    enclosed: Sequence[File | None] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,27 +120,42 @@ async def _address(unit: Unit, user_id: UUID | None) -> str:
     return address
 
 
-async def _own(unit: Unit, desk: Desk, delivery: Delivery) -> EmailParcel:
-    """An e-mail that is no notification's: to a given address, with files attached."""
-    content = delivery.content or {}
-    attached, missing = await _attachments(unit, desk.files, [UUID(file_id) for file_id in content["files"]])
-    text = "\n\n".join([content["text"], *missing])
-    parcel = _email(desk, delivery, delivery.address or "", Letter(content["subject"], text, content["html"]))
+async def write(store: FileStore, parcel: EmailParcel) -> EmailMessage:
+    """The whole message. It reads the enclosed files, however long that takes, and needs no transaction."""
+    if not parcel.enclosed:
+        return _written(parcel, [], [])
+    attached, missing = await _attachments(store, parcel.enclosed)
+    return await asyncio.to_thread(_written, parcel, attached, missing)  # megabytes are encoded
+
+
+def _written(parcel: EmailParcel, attached: Sequence[tuple[str, str, bytes]], missing: Sequence[str]) -> EmailMessage:
+    message, letter = parcel.headers, parcel.letter
+    message.set_content("\n\n".join([letter.text, *missing]))
+    if letter.html is not None:
+        message.add_alternative(letter.html, subtype="html")
     for name, media_type, data in attached:
         main, _, sub = media_type.partition(";")[0].strip().partition("/")
         params = {"charset": "utf-8"} if main == "text" else None  # ours are; without it a reader takes them for ASCII
-        parcel.message.add_attachment(
+        message.add_attachment(
             data, maintype=main or "application", subtype=sub or "octet-stream", filename=name, params=params
         )
-    return parcel
+    return message
 
 
-async def _attachments(unit: Unit, store: FileStore, ids: Sequence[UUID]) -> tuple[list[tuple[str, str, bytes]], list[str]]:
+async def _own(unit: Unit, desk: Desk, delivery: Delivery) -> EmailParcel:
+    """An e-mail that is no notification's: to a given address, with files attached."""
+    content = delivery.content or {}
+    enclosed = await files.by_ids(unit, [UUID(file_id) for file_id in content["files"]])
+    letter = Letter(content["subject"], content["text"], content["html"])
+    return _email(desk, delivery, delivery.address or "", letter, enclosed)
+
+
+async def _attachments(store: FileStore, enclosed: Sequence[File | None]) -> tuple[list[tuple[str, str, bytes]], list[str]]:
     """Files as name, type and bytes; and a line for each that cannot be attached."""
     attached: list[tuple[str, str, bytes]] = []
     missing: list[str] = []
     room = _ATTACHED
-    for file in await files.by_ids(unit, ids):
+    for file in enclosed:
         if file is None:
             missing.append("A file that belonged here has expired.")
         elif file.size > room:
@@ -157,7 +171,7 @@ async def _attachments(unit: Unit, store: FileStore, ids: Sequence[UUID]) -> tup
     return attached, missing
 
 
-def _email(desk: Desk, delivery: Delivery, to: str, letter: Letter) -> EmailParcel:
+def _email(desk: Desk, delivery: Delivery, to: str, letter: Letter, enclosed: Sequence[File | None] = ()) -> EmailParcel:
     if desk.mail is None:
         raise VendorRefused("This server does not send e-mail: SMTP_URL is not set.")
     message = EmailMessage()
@@ -168,7 +182,4 @@ def _email(desk: Desk, delivery: Delivery, to: str, letter: Letter) -> EmailParc
     message["Message-ID"] = f"<{delivery.id}@{parseaddr(desk.mail_from)[1].rpartition('@')[2]}>"
     message["Date"] = format_datetime(delivery.created_at)
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(letter.text)
-    if letter.html is not None:
-        message.add_alternative(letter.html, subtype="html")
-    return EmailParcel(to, message)
+    return EmailParcel(to, message, letter, enclosed)

@@ -1,7 +1,8 @@
 """Who could be told of something, and what each of them wanted when it happened."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -40,13 +41,19 @@ class Person:
 
 
 def preferences_of(setting: Any) -> Preferences:
-    """What a stored row says."""
+    """What a stored row says. A rule that only a newer release understands is left out."""
     return Preferences(
         enabled=setting.enabled,
         default_channel=setting.default_channel,
         muted_until=setting.muted_until,
-        rules=tuple(map(Rule.from_json, setting.rules)),
+        rules=tuple(_known(setting.rules)),
     )
+
+
+def _known(stored: Sequence[Mapping[str, Any]]) -> Iterator[Rule]:
+    for each in stored:
+        with suppress(ValueError, KeyError, TypeError):
+            yield Rule.from_json(each)
 
 
 def _people() -> "sa.Select[Any]":
@@ -85,10 +92,10 @@ async def of_accounts(session: AsyncSession, accounts: Collection[UUID], *, sinc
 
 
 def routes(happened: Happened, people: Sequence[Person]) -> dict[UUID, Route]:
-    """Where each of those who may see it and want to know is told."""
+    """Where each of those who may see it and want to know is told, except who did it."""
     found: dict[UUID, Route] = {}
     for person in people:
-        if not person.may_see(happened.job_kind):
+        if person.id == happened.not_to or not person.may_see(happened.job_kind):
             continue
         way = route(
             person.wanted(happened.at),

@@ -13,13 +13,13 @@ from db.models.notifications import Channel, NotificationSetting
 from db.models.tenancy import ActorType
 from domain.actor import Actor
 from domain.errors import Forbidden, Invalid
+from domain.jobs.settings import known_kind
 from domain.notifications.people import preferences_of
 from domain.notifications.routing import Preferences, Rule
 from domain.tenancy.accounts import StaleVersion
 from domain.unit import Unit
 
 MAX_RULES: Final = 200
-MAX_KIND: Final = 100
 LONGEST_MUTE: Final = timedelta(days=365)
 
 
@@ -64,9 +64,12 @@ async def update(
     default_channel: Channel | None = None,
     rules: Sequence[Rule] | None = None,
 ) -> Versioned:
-    """Change what is given; `rules` replace all there were. For what happens from now on. Raises StaleVersion, Invalid."""
+    """Change what is given; `rules` replace all there were. For what happens from now on.
+
+    Raises StaleVersion, Invalid, UnknownJobKind.
+    """
     if rules is not None:
-        _check(rules)
+        _check(unit, rules)
     current = await get(unit)
     if current.version != expected_version:
         raise _stale()
@@ -105,13 +108,13 @@ async def _keep(unit: Unit, version: int, wanted: Preferences) -> Versioned:
     return Versioned(version, wanted)
 
 
-def _check(rules: Sequence[Rule]) -> None:
+def _check(unit: Unit, rules: Sequence[Rule]) -> None:
     if len(rules) > MAX_RULES:
         raise Invalid(f"At most {MAX_RULES} rules are kept.", field=("rules",))
     seen: set[tuple[str, str | None]] = set()
     for number, rule in enumerate(rules):
-        if rule.kind is not None and not 1 <= len(rule.kind) <= MAX_KIND:
-            raise Invalid("This is not a kind of job.", field=("rules", str(number), "jobKind"))
+        if rule.kind is not None:
+            known_kind(unit, rule.kind, field=("rules", str(number), "jobKind"))
         if (rule.event, rule.kind) in seen:
             raise Invalid("There is a rule for this event and kind already.", field=("rules", str(number)))
         seen.add((rule.event, rule.kind))

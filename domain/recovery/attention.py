@@ -34,7 +34,7 @@ class NotResolved(Conflict):
 
 
 async def require_action(unit: Unit, *, job_id: UUID, note: str, idempotency_key: str | None = None) -> Job:
-    """Say that somebody of the account has to do something about a job, and what; everybody there is told.
+    """Say that somebody of the account has to do something about a job, and what; everybody else there is told.
 
     Support, owners and admins may. Raises Forbidden, NotFound, Invalid, NothingToDo, KeyReused.
     """
@@ -50,7 +50,8 @@ async def require_action(unit: Unit, *, job_id: UUID, note: str, idempotency_key
     unit.audit("job.require_action", subject_type="job", subject_id=job_id, note=str(written.id))
     title = f"{job.title} needs you"
     event = NotificationEvent.REQUIRES_ACTION
-    await notices.notify(unit, event=event, title=title, body=written.body, job_id=job_id, path=job_path(job_id))
+    path, author = job_path(job_id), unit.actor.id
+    await notices.notify(unit, event=event, title=title, body=written.body, job_id=job_id, path=path, not_to=author)
     await idempotency.remember(unit, key=idempotency_key, subject_id=job_id)
     return job
 
@@ -77,6 +78,12 @@ async def undo_resolution(unit: Unit, *, job_id: UUID) -> Job:
     job = await _set(unit, job, after, required_action=job.required_action)
     unit.audit("job.undo_resolution", subject_type="job", subject_id=job_id, after=after)
     return job
+
+
+def record_success(unit: Unit, *, job_id: UUID) -> None:
+    """Put on record that a job needs nobody any more, since it has done what it was asked for."""
+    before = Attention.REQUIRES_ACTION
+    unit.audit("job.resolve", subject_type="job", subject_id=job_id, before=before, why="the job succeeded")
 
 
 def require_manager(unit: Unit) -> None:

@@ -1,9 +1,12 @@
 """The thread between support and the customer about a job."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 
+from db.base import any_of
 from db.models.notifications import NotificationEvent
 from db.models.recovery import JobNote
 from db.models.tenancy import ActorType
@@ -22,6 +25,9 @@ OLDEST = Order((JobNote.id,))
 
 async def add(unit: Unit, *, job_id: UUID, body: str, internal: bool = False, idempotency_key: str | None = None) -> JobNote:
     """Write a note about a job. What support writes is told to the account's people, unless it is internal.
+
+    Support belongs to another account, where nothing of this one can be written: it finds what the customer wrote by
+    `JobFilter.awaits_reply`.
 
     Raises Forbidden, NotFound, Invalid, KeyReused.
     """
@@ -70,6 +76,16 @@ async def notes_page(unit: Unit, *, job_id: UUID, window: Window) -> Page[JobNot
     query = sa.select(JobNote).where(JobNote.account_id == unit.account_id, JobNote.job_id == job_id)
     query = query if sees_internal(unit.actor) else query.where(JobNote.internal.is_(False))
     return await paginate(unit.session, query, order=OLDEST, window=window)
+
+
+async def last_authors(unit: Unit, job_ids: Sequence[UUID]) -> list[ActorType | None]:
+    """Who had the last word about each of some jobs, internal notes left out. Raises Forbidden."""
+    unit.require(Scope.JOBS_READ)
+    mine = (JobNote.account_id == unit.account_id, JobNote.internal.is_(False), any_of(JobNote.job_id, job_ids))
+    query = sa.select(JobNote.job_id, JobNote.author_type).where(*mine)
+    query = query.ext(distinct_on(JobNote.job_id)).order_by(JobNote.job_id, JobNote.id.desc())
+    found = dict((await unit.session.execute(query)).all())
+    return [found.get(job_id) for job_id in job_ids]
 
 
 def sees_internal(actor: Actor) -> bool:

@@ -48,6 +48,7 @@ async def wake_resumed(session: AsyncSession) -> list[Job]:
         sa.select(Job.id)
         .join(Account, Account.id == Job.account_id)
         .where(Job.state == JobState.WAITING, Job.waiting_for == SUSPENSION, Account.suspended_at.is_(None))
+        .limit(commands.WAKES)
         .with_for_update(of=Job, skip_locked=True)
     )
     ids = (await session.scalars(query)).all()

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
@@ -14,7 +15,7 @@ from db.models.workflows import Workflow
 from domain import ids
 from domain.actor import Scope
 from domain.errors import Conflict, Invalid, NotFound
-from domain.jobs.queue import JobPriority
+from domain.jobs.priority import JobPriority
 from domain.notifications import notices
 from domain.schedules import recurrence as recurrences
 from domain.schedules.firing import carry_out
@@ -25,7 +26,7 @@ from domain.tenancy import idempotency
 from domain.tenancy.accounts import StaleVersion
 from domain.unit import Unit
 from domain.workflows import commands as workflows
-from domain.workflows.steps import recipients_of
+from domain.workflows.steps import from_json, recipients_of, require_scopes
 
 _COMPARED = 10
 _MOST_OTHERS = 50
@@ -60,14 +61,13 @@ class Timing:
     run_if_past: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What else is decided about a schedule. None leaves it as it is, or as it is for a new one."""
+class Options(TypedDict, total=False):
+    """What else is decided about a schedule. What is left out stays as it is; None is as it is for a new one."""
 
-    missed_policy: MissedPolicy | None = None
-    overlap_policy: OverlapPolicy | None = None
-    priority: JobPriority | None = None
-    recipients: Sequence[str] | None = None
+    missed_policy: MissedPolicy | None
+    overlap_policy: OverlapPolicy | None
+    priority: JobPriority | None
+    recipients: Sequence[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ async def create(
     Raises Forbidden, NotFound, WorkflowGone, InvalidCron, InvalidRecurrence, UnknownZone, PastTime, Invalid, KeyReused.
     """
     unit.require(Scope.WORKFLOWS_WRITE)
-    given = {"workflow": workflow_id, "name": name, "timing": str(timing), "options": str(options)}
+    given = {"workflow": workflow_id, "name": name, "timing": str(timing), "options": options}
     replayed = await idempotency.replay(unit, key=idempotency_key, operation="createSchedule", given=given)
     if replayed is not None:
         return await get(unit, replayed)
@@ -101,6 +101,8 @@ async def create(
         recipients=[],
     )
     _apply(schedule, options)
+    if schedule.recipients:
+        require_scopes(unit, from_json(workflow.steps))
     _set_timing(schedule, timing, now=datetime.now(UTC))
     unit.session.add(schedule)
     await unit.session.flush()
@@ -123,10 +125,13 @@ async def update(
 ) -> Schedule:
     """Change a schedule; None leaves a thing as it is. A disabled one is enabled again by another workflow.
 
-    Raises as `create`, and ScheduleGone and StaleVersion.
+    Raises as `create`, and ScheduleGone, StaleVersion, and Invalid where there is nothing to change.
     """
     schedule = await locked(unit, schedule_id, expected_version=expected_version)
+    if not options and all(given is None for given in (name, workflow_id, recurrence, zone)):
+        raise Invalid("There is nothing to change.")
     now, enabled = datetime.now(UTC), False
+    before, written_to = schedule.workflow_id, set(schedule.recipients)
     if name is not None:
         schedule.name = workflows.named(name)
     if workflow_id is not None:
@@ -137,6 +142,8 @@ async def update(
         wanted = recurrence or recurrences.from_json(schedule.recurrence)
         _set_timing(schedule, Timing(wanted, zone or schedule.zone, run_if_past), now=now)
     _apply(schedule, options or Options())
+    if schedule.recipients and (schedule.workflow_id != before or not written_to.issuperset(schedule.recipients)):
+        await _require_results(unit, schedule)
     return await _changed(unit, schedule, "schedule.update", recurrence=schedule.recurrence, zone=schedule.zone)
 
 
@@ -156,10 +163,10 @@ async def resume(unit: Unit, *, schedule_id: UUID, expected_version: int) -> Sch
     Raises Forbidden, NotFound, StaleVersion, Disabled, PastTime.
     """
     schedule = await locked(unit, schedule_id, expected_version=expected_version)
-    if schedule.paused_at is None:
-        return schedule
     if schedule.disabled_at is not None:
         raise Disabled("This schedule is disabled; choose another workflow for it first.")
+    if schedule.paused_at is None:
+        return schedule
     schedule.paused_at = None
     timing = Timing(recurrences.from_json(schedule.recurrence), schedule.zone)
     _set_timing(schedule, timing, now=datetime.now(UTC))
@@ -234,7 +241,7 @@ async def clashes(unit: Unit, schedule: Schedule) -> list[Clash]:
 
 def meeting(one: Schedule, other: Schedule, *, now: datetime) -> datetime | None:
     """The first instant at which both fire, among the next ten of either."""
-    mine, its = ((recurrences.from_json(each.recurrence), recurrences.read_zone(each.zone)) for each in (one, other))
+    mine, its = ((recurrences.from_json(each.recurrence), ZoneInfo(each.zone)) for each in (one, other))
     shared = [at for at in upcoming(*mine, now, count=_COMPARED) if fires_at(*its, at)]
     shared += [at for at in upcoming(*its, now, count=_COMPARED) if fires_at(*mine, at)]
     return min(shared, default=None)
@@ -274,13 +281,21 @@ def _set_timing(schedule: Schedule, timing: Timing, *, now: datetime) -> None:
         schedule.next_at = now if due_now else next_after(recurrence, zone, now)
 
 
+async def _require_results(unit: Unit, schedule: Schedule) -> None:
+    """That the actor may see what its recipients are sent. Raises Forbidden."""
+    steps = await unit.session.scalars(sa.select(Workflow.steps).where(Workflow.id == schedule.workflow_id))
+    require_scopes(unit, from_json(steps.one()))
+
+
 def _apply(schedule: Schedule, options: Options) -> None:
-    schedule.missed_policy = options.missed_policy or schedule.missed_policy
-    schedule.overlap_policy = options.overlap_policy or schedule.overlap_policy
-    if options.priority is not None:
-        schedule.priority = int(options.priority)
-    if options.recipients is not None:
-        schedule.recipients = recipients_of(options.recipients, field=("recipients",))
+    if "missed_policy" in options:
+        schedule.missed_policy = options["missed_policy"] or MissedPolicy.RUN_ONCE
+    if "overlap_policy" in options:
+        schedule.overlap_policy = options["overlap_policy"] or OverlapPolicy.SKIP
+    if "priority" in options:
+        schedule.priority = None if options["priority"] is None else int(options["priority"])
+    if "recipients" in options:
+        schedule.recipients = recipients_of(options["recipients"] or (), field=("recipients",))
 
 
 async def _changed(unit: Unit, schedule: Schedule, action: str, **details: Any) -> Schedule:

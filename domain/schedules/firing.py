@@ -6,7 +6,7 @@ schedule can be written down once, so several clocks do not fire twice.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from uuid import UUID
@@ -41,6 +41,7 @@ _NOT_RUN = {
 }
 
 OpenUnit = Callable[[Actor], AbstractAsyncContextManager[Unit]]
+Settle = Callable[[UUID, Sequence[UUID], bool], Awaitable[None]]  # of an account these fires, and whether to tell recipients
 log = structlog.get_logger(__name__)
 
 
@@ -58,9 +59,9 @@ async def sweep(database: Database, open_unit: OpenUnit, *, front_end: str) -> N
         async with gate, open_unit(actors.system(account_id, name=_ACTOR)) as unit:
             await fire_due(unit, schedule_ids)
 
-    async def settle(account_id: UUID, fire_ids: Sequence[UUID]) -> None:
+    async def settle(account_id: UUID, fire_ids: Sequence[UUID], tell: bool) -> None:
         async with gate, open_unit(actors.system(account_id, name=_ACTOR)) as unit:
-            await results.settle(unit, fire_ids=fire_ids, front_end=front_end)
+            await results.settle(unit, fire_ids=fire_ids, front_end=front_end, tell=tell)
 
     async def attempt(account_id: UUID, schedule_ids: Sequence[UUID]) -> None:
         try:
@@ -71,16 +72,25 @@ async def sweep(database: Database, open_unit: OpenUnit, *, front_end: str) -> N
             for schedule_id in schedule_ids if len(schedule_ids) > 1 else ():
                 await attempt(account_id, [schedule_id])
 
-    async def attempt_settling(account_id: UUID, fire_ids: Sequence[UUID]) -> None:
-        try:
-            await settle(account_id, fire_ids)
-        except Exception as error:  # noqa: BLE001 -- likewise
-            log.warning("schedule.not_settled", account_id=str(account_id), error=str(error))
-
     chunks = [
         (account_id, found[i : i + _TOGETHER]) for account_id, found in due.items() for i in range(0, len(found), _TOGETHER)
     ]
-    await asyncio.gather(*(attempt(*chunk) for chunk in chunks), *(attempt_settling(*item) for item in ended.items()))
+    await asyncio.gather(*(attempt(*chunk) for chunk in chunks), *(_settle(settle, *item) for item in ended.items()))
+
+
+async def _settle(settle: Settle, account_id: UUID, fire_ids: Sequence[UUID], *, tell: bool = True) -> None:
+    """Settle them together, or else one by one; one whose result cannot be told is written down all the same."""
+    try:
+        await settle(account_id, fire_ids, tell)
+    except Exception as error:  # noqa: BLE001 -- one that cannot be settled must not hold up the others
+        if len(fire_ids) > 1:
+            for fire_id in fire_ids:
+                await _settle(settle, account_id, [fire_id])
+            return
+        event = "schedule.not_told" if tell else "schedule.not_settled"
+        log.warning(event, account_id=str(account_id), fire_id=str(fire_ids[0]), error=str(error))
+        if tell:
+            await _settle(settle, account_id, fire_ids, tell=False)
 
 
 async def next_due_in(session: AsyncSession) -> float | None:
@@ -156,7 +166,8 @@ async def carry_out(
     if fire_id is None or not starts:
         return None
     queued_after = after if decision.action is Action.QUEUE else None
-    run = await runs.start(unit, workflow, priority=schedule.priority, after=queued_after)
+    origin = runs.Origin(schedule.name, is_manual=is_manual)
+    run = await runs.start(unit, workflow, priority=schedule.priority, after=queued_after, origin=origin)
     link = sa.update(ScheduleFire).where(ScheduleFire.id == fire_id).values(run_id=run.id, job_id=run.job_id)
     await unit.session.execute(link.execution_options(synchronize_session=False))
     return run.job_id

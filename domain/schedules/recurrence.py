@@ -16,7 +16,29 @@ _PARTS = ("minute", "hour", "day of the month", "month", "day of the week")
 _ALLOWED = ("0 to 59", "0 to 23", "1 to 31, or L for the last", "1 to 12 or JAN to DEC", "0 to 7 or SUN to SAT")
 _MAX_LENGTH = 200
 _MAX_MINUTES = 24 * 60
-_MAX_AHEAD = timedelta(days=10 * 366)
+TEN_YEARS = timedelta(days=10 * 366)
+# What people write for a zone. An abbreviation is a fixed offset all year, or means several zones.
+_MEANT = {
+    "EST": "America/New_York",
+    "EDT": "America/New_York",
+    "EST5EDT": "America/New_York",
+    "CST": "America/Chicago",
+    "CDT": "America/Chicago",
+    "CST6CDT": "America/Chicago",
+    "MST": "America/Denver",
+    "MDT": "America/Denver",
+    "MST7MDT": "America/Denver",
+    "PST": "America/Los_Angeles",
+    "PDT": "America/Los_Angeles",
+    "PST8PDT": "America/Los_Angeles",
+    "HST": "Pacific/Honolulu",
+    "BST": "Europe/London",
+    "WET": "Europe/Lisbon",
+    "CET": "Europe/Berlin",
+    "MET": "Europe/Berlin",
+    "EET": "Europe/Helsinki",
+}
+_SINGLE = frozenset({"UTC", "GMT"})  # names that say it all without a place
 
 
 class InvalidRecurrence(Invalid):
@@ -36,7 +58,7 @@ class InvalidCron(Invalid):
 
 
 class UnknownZone(Invalid):
-    """There is no such zone in the IANA database."""
+    """There is no such zone in the IANA database, or it is not the name of a place."""
 
     code = "SCH-003"
 
@@ -209,7 +231,7 @@ def check(recurrence: Recurrence, *, now: datetime) -> Recurrence:
         case EveryMinutes(minutes):
             _require("everyMinutes", "minutes", minutes, least=1, most=_MAX_MINUTES)
         case Once(at):
-            if at > now + _MAX_AHEAD:
+            if at > now + TEN_YEARS:
                 raise InvalidRecurrence("This is more than ten years ahead.", field=("recurrence", "once", "at"))
             return Once(at.astimezone(UTC))
         case Hourly(minute):
@@ -226,16 +248,17 @@ def check(recurrence: Recurrence, *, now: datetime) -> Recurrence:
 
 
 def read_zone(name: str) -> ZoneInfo:
-    """A zone by its IANA name. Raises UnknownZone."""
+    """A zone by its IANA name, which names a place: EST has no summer time. Raises UnknownZone."""
     if name not in _zones():
-        message = f"There is no zone {name[:60]!r}; a name of the IANA database is needed, such as America/New_York."
-        raise UnknownZone(message, field=("zone",))
+        meant = _MEANT.get(name.strip().upper())
+        asked = f"did you mean {meant}?" if meant else "the name of a place is needed, such as America/New_York."
+        raise UnknownZone(f"There is no zone {name[:60]!r}; {asked}", field=("zone",))
     return ZoneInfo(name)
 
 
 @cache
 def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+    return frozenset(name for name in available_timezones() if "/" in name) | _SINGLE
 
 
 def _checked_cron(expression: str) -> str:

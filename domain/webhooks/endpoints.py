@@ -16,10 +16,11 @@ from domain.errors import Conflict, Invalid, LimitReached, NotFound
 from domain.lookups import by_ids
 from domain.notifications.notices import notify
 from domain.paging import Order, Page, Window, paginate
+from domain.tenancy import idempotency
 from domain.tenancy.accounts import StaleVersion
 from domain.tenancy.vault import Vault
 from domain.unit import Unit
-from domain.webhooks.addresses import parse_url
+from domain.webhooks.addresses import host_of, parse_url
 from domain.webhooks.events import TEST, WebhookEvent, envelope
 
 MOST_ENDPOINTS = 10
@@ -45,10 +46,26 @@ class TooManyEndpoints(LimitReached):
 
 
 async def create(
-    unit: Unit, vault: Vault, *, url: str, description: str, event_types: Collection[WebhookEvent], allow_loopback: bool
-) -> tuple[WebhookEndpoint, str]:
-    """A new endpoint and its secret, which is not shown again. Raises Forbidden, Invalid, BadAddress, TooManyEndpoints."""
+    unit: Unit,
+    vault: Vault,
+    *,
+    url: str,
+    description: str,
+    event_types: Collection[WebhookEvent],
+    allow_loopback: bool,
+    idempotency_key: str | None = None,
+) -> tuple[WebhookEndpoint, str | None]:
+    """A new endpoint and its secret, which is not shown again, except to who asks with the same key before any rotation.
+
+    Raises Forbidden, Invalid, BadAddress, TooManyEndpoints, KeyReused, NotFound where the key's endpoint was deleted.
+    """
     unit.require(Scope.SETTINGS_WRITE)
+    asked = {"url": url, "description": description, "eventTypes": frozenset(event_types)}
+    made = await idempotency.replay(unit, key=idempotency_key, operation="createWebhookEndpoint", given=asked)
+    if made is not None:
+        endpoint = await locked(unit, made)
+        rotated = endpoint.previous_until is not None
+        return endpoint, None if rotated else (await secrets_of(unit, vault, endpoint))[0]
     # One at a time for each account, or two requests at once could exceed the limit.
     await unit.session.execute(
         sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"webhook_endpoint:{unit.account_id}")))
@@ -67,7 +84,8 @@ async def create(
     )
     unit.session.add(endpoint)
     await unit.session.flush()
-    unit.audit("webhook.create", subject_type="webhook_endpoint", subject_id=endpoint.id, url=endpoint.url)
+    unit.audit("webhook.create", subject_type="webhook_endpoint", subject_id=endpoint.id, host=host_of(endpoint.url))
+    await idempotency.remember(unit, key=idempotency_key, subject_id=endpoint.id)
     return endpoint, secret
 
 
@@ -87,7 +105,7 @@ async def update(
     endpoint = await locked(unit, endpoint_id)
     if endpoint.version != expected_version:
         raise StaleVersion("The endpoint was changed meanwhile.", field=("expectedVersion",))
-    before = {"url": endpoint.url, "events": endpoint.event_types, "disabled": endpoint.disabled_at is not None}
+    before = {"host": host_of(endpoint.url), "events": endpoint.event_types, "disabled": endpoint.disabled_at is not None}
     if url is not None:
         endpoint.url = parse_url(url, allow_loopback=allow_loopback)
     if description is not None:
@@ -100,7 +118,7 @@ async def update(
         endpoint.disabled_at = endpoint.disabled_reason = endpoint.failing_since = None
     endpoint.version += 1
     await unit.session.flush()
-    after = {"url": endpoint.url, "events": endpoint.event_types, "disabled": endpoint.disabled_at is not None}
+    after = {"host": host_of(endpoint.url), "events": endpoint.event_types, "disabled": endpoint.disabled_at is not None}
     unit.audit("webhook.update", subject_type="webhook_endpoint", subject_id=endpoint.id, before=before, after=after)
     return endpoint
 
@@ -110,7 +128,7 @@ async def delete(unit: Unit, *, endpoint_id: UUID) -> None:
     unit.require(Scope.SETTINGS_WRITE)
     endpoint = await locked(unit, endpoint_id)
     await unit.session.delete(endpoint)
-    unit.audit("webhook.delete", subject_type="webhook_endpoint", subject_id=endpoint_id, url=endpoint.url)
+    unit.audit("webhook.delete", subject_type="webhook_endpoint", subject_id=endpoint_id, host=host_of(endpoint.url))
 
 
 async def rotate_secret(unit: Unit, vault: Vault, *, endpoint_id: UUID) -> tuple[WebhookEndpoint, str]:
@@ -149,11 +167,15 @@ async def redeliver(unit: Unit, *, delivery_id: UUID) -> WebhookDelivery:
     Raises Forbidden, NotFound, EndpointDisabled.
     """
     unit.require(Scope.SETTINGS_WRITE)
-    query = sa.select(WebhookDelivery).where(WebhookDelivery.id == delivery_id).with_for_update()
-    delivery = (await unit.session.scalars(query)).one_or_none()
+    asked = sa.select(WebhookDelivery).where(WebhookDelivery.id == delivery_id)
+    gone = NotFound("There is no such delivery; they are kept for a month.")
+    seen = (await unit.session.scalars(asked)).one_or_none()
+    if seen is None:
+        raise gone
+    _require_enabled(await locked(unit, seen.endpoint_id))
+    delivery = (await unit.session.scalars(asked.with_for_update().execution_options(populate_existing=True))).one_or_none()
     if delivery is None:
-        raise NotFound("There is no such delivery; they are kept for a month.")
-    _require_enabled(await locked(unit, delivery.endpoint_id))
+        raise gone
     delivery.state, delivery.ended_at = WebhookDeliveryState.PENDING, None
     delivery.failures, delivery.next_at = 0, datetime.now(UTC)
     await unit.session.flush()
@@ -196,10 +218,18 @@ async def find(unit: Unit, endpoint_id: UUID) -> WebhookEndpoint | None:
     return (await unit.session.scalars(sa.select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id))).one_or_none()
 
 
-async def locked(unit: Unit, endpoint_id: UUID) -> WebhookEndpoint:
-    """An endpoint that nobody else changes until the unit ends. Raises NotFound."""
+async def lock(unit: Unit, endpoint_id: UUID) -> WebhookEndpoint | None:
+    """An endpoint that nobody else changes until the unit ends; None where it was deleted.
+
+    It is locked before any of its deliveries, by all who lock both: the other way round two of them could wait for each other.
+    """
     query = sa.select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id).with_for_update()
-    endpoint = (await unit.session.scalars(query)).one_or_none()
+    return (await unit.session.scalars(query)).one_or_none()
+
+
+async def locked(unit: Unit, endpoint_id: UUID) -> WebhookEndpoint:
+    """As `lock`. Raises NotFound."""
+    endpoint = await lock(unit, endpoint_id)
     if endpoint is None:
         raise NotFound("There is no such webhook endpoint.")
     return endpoint
@@ -219,12 +249,13 @@ async def give_up(unit: Unit, endpoint: WebhookEndpoint, reason: str) -> None:
         return
     await _disable(unit, endpoint, reason)
     endpoint.version += 1
-    unit.audit("webhook.give_up", subject_type="webhook_endpoint", subject_id=endpoint.id, url=endpoint.url, reason=reason)
+    host = host_of(endpoint.url)
+    unit.audit("webhook.give_up", subject_type="webhook_endpoint", subject_id=endpoint.id, host=host, reason=reason)
     await notify(
         unit,
         event=NotificationEvent.INTEGRATION_DISCONNECTED,
         title="A webhook endpoint was disabled",
-        body=f"Nothing is sent to {endpoint.url} any more. {reason} Mend it, enable it and redeliver what it missed.",
+        body=f"Nothing is sent to {host} any more. {reason} Mend it, enable it and redeliver what it missed.",
         critical=True,
         path="/settings/webhooks",
     )

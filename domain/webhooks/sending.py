@@ -12,6 +12,7 @@ from uuid import UUID
 
 import httpx
 import sqlalchemy as sa
+import structlog
 from prometheus_client import Counter, Histogram
 from sqlalchemy.ext.asyncio import AsyncSession
 from standardwebhooks import Webhook
@@ -35,9 +36,16 @@ CAPACITY = 50
 _PER_ENDPOINT = 5  # so that a slow one does not hold up all others
 _TIMEOUT = 15.0
 _EXCERPT = 500
-_LOOKED_AT = 1_000
 _GONE = 410
 _PENDING = WebhookDeliveryState.PENDING
+_QUEUED = sa.text("webhook_delivery.state = 'pending'")  # as in the index, which is found by these very words
+_DUE = (
+    _QUEUED,
+    WebhookDelivery.next_at <= sa.func.now(),
+    sa.or_(WebhookDelivery.lease_until.is_(None), WebhookDelivery.lease_until < sa.func.now()),
+)
+
+log = structlog.get_logger(__name__)
 
 ATTEMPTS = Counter("bots_webhook_attempts", "Requests to customers' endpoints", ["outcome"])
 SECONDS = Histogram("bots_webhook_seconds", "Time until a customer's endpoint answered", buckets=(0.05, 0.2, 1, 5, 15))
@@ -100,6 +108,7 @@ class Sender:
         async with units.unit(actor) as unit:
             endpoint = await endpoints.find(unit, claimed.endpoint_id)
             if endpoint is None or endpoint.disabled_at is not None:
+                await _drop(unit, claimed)
                 return
             try:
                 secrets = await endpoints.secrets_of(unit, self._vault, endpoint)
@@ -120,9 +129,9 @@ class Sender:
 
     async def _post(self, url: str, claimed: Claimed, secrets: Sequence[str]) -> Answer:
         started = time.perf_counter()
-        target = httpx.URL(url)
-        headers = _signed(claimed, secrets) | {"Host": target.netloc.decode("ascii")}
         try:
+            target = httpx.URL(url)
+            headers = _signed(claimed, secrets) | {"Host": target.netloc.decode("ascii")}
             async with asyncio.timeout(_TIMEOUT):
                 addresses = await look_up(target, allow_loopback=self.allow_loopback)
                 response = await self._first_that_connects(target, addresses, headers, claimed.body.encode())
@@ -130,6 +139,9 @@ class Sender:
         except (httpx.HTTPError, OSError, BadAddress) as error:  # TimeoutError is an OSError
             said = error.message if isinstance(error, BadAddress) else f"No answer ({type(error).__name__})"
             return Answer(None, time.perf_counter() - started, error=said)
+        except Exception:  # whatever it is, the attempt is written down: it would be due again and again
+            log.exception("webhook.failed", delivery_id=str(claimed.id))
+            return Answer(None, time.perf_counter() - started, error="It could not be sent.")
         seconds = time.perf_counter() - started
         refused = None if httpx.codes.is_success(response.status_code) else f"Answered {response.status_code}"
         return Answer(response.status_code, seconds, excerpt, refused, read_retry_after(response.headers))
@@ -152,20 +164,10 @@ class Sender:
 
 async def claim(session: AsyncSession, *, limit: int) -> list[Claimed]:
     """Lease up to `limit` deliveries that are due, those of each endpoint in turn. Takes a session across accounts."""
-    row, other = WebhookDelivery, sa.orm.aliased(WebhookDelivery)
-    due = sa.and_(
-        row.state == _PENDING, row.next_at <= sa.func.now(), sa.or_(row.lease_until.is_(None), row.lease_until < sa.func.now())
-    )
-    looked_at = (
-        sa.select(row.id, row.endpoint_id, row.next_at).where(due).order_by(row.next_at).limit(_LOOKED_AT).subquery("looked_at")
-    )
-    under_way = sa.select(sa.func.count()).where(
-        other.endpoint_id == looked_at.c.endpoint_id, other.lease_until > sa.func.now()
-    )
-    turn = sa.func.row_number().over(partition_by=looked_at.c.endpoint_id, order_by=looked_at.c.next_at)
-    ranked = sa.select(looked_at, (turn + under_way.scalar_subquery()).label("turn")).subquery("ranked")
-    mine = sa.select(ranked.c.id).where(ranked.c.turn <= _PER_ENDPOINT).order_by(ranked.c.turn, ranked.c.next_at).limit(limit)
-    locked = sa.select(row.id).where(row.id.in_(mine), due).with_for_update(skip_locked=True)
+    row = WebhookDelivery
+    ranked = _first_of_each()
+    mine = sa.select(ranked.c.id).order_by(ranked.c.turn, ranked.c.next_at).limit(limit)
+    locked = sa.select(row.id).where(row.id.in_(mine), *_DUE).with_for_update(skip_locked=True)
     rows = await session.execute(
         sa.update(row)
         .where(row.id.in_(locked))
@@ -176,11 +178,49 @@ async def claim(session: AsyncSession, *, limit: int) -> list[Claimed]:
     return [Claimed(*found) for found in rows]
 
 
+def _first_of_each() -> sa.Subquery:
+    """The deliveries of each endpoint that may be sent now, and their turn; however many it has, no more are read."""
+    row, endpoints_queued = WebhookDelivery, _queued_endpoints()
+    under_way = sa.select(sa.func.count()).where(
+        row.endpoint_id == endpoints_queued.c.endpoint_id, row.lease_until > sa.func.now()
+    )
+    busy = (
+        sa.select(endpoints_queued.c.endpoint_id, under_way.scalar_subquery().label("under_way"))
+        .where(endpoints_queued.c.endpoint_id.is_not(None))
+        .cte("busy")
+    )
+    first = (
+        sa.select(row.id, row.next_at)
+        .where(row.endpoint_id == busy.c.endpoint_id, *_DUE)
+        .order_by(row.next_at)
+        .limit(sa.func.greatest(_PER_ENDPOINT - busy.c.under_way, 0))
+        .correlate(busy)
+        .lateral("first")
+    )
+    turn = sa.func.row_number().over(partition_by=busy.c.endpoint_id, order_by=first.c.next_at) + busy.c.under_way
+    return (
+        sa.select(first.c.id, first.c.next_at, turn.label("turn")).select_from(busy).join(first, sa.true()).subquery("ranked")
+    )
+
+
+def _queued_endpoints() -> sa.CTE:
+    """The endpoints that anything is queued for, by hopping through the index: a backlog of one costs no more than a row."""
+
+    def first(*beyond: sa.ColumnElement[bool]) -> Any:
+        queued = sa.select(WebhookDelivery.endpoint_id).where(_QUEUED, *beyond).order_by(WebhookDelivery.endpoint_id)
+        return queued.limit(1).correlate_except(WebhookDelivery).scalar_subquery()
+
+    hops = sa.select(first().label("endpoint_id")).cte("queued", recursive=True)
+    further = sa.select(first(WebhookDelivery.endpoint_id > hops.c.endpoint_id)).where(hops.c.endpoint_id.is_not(None))
+    return hops.union_all(further)
+
+
 async def record(unit: Unit, claimed: Claimed, answer: Answer) -> None:
     """Write the attempt down and decide what follows; nothing where the lease went to somebody else meanwhile."""
-    held = sa.select(WebhookDelivery).where(WebhookDelivery.id == claimed.id, WebhookDelivery.attempts == claimed.number)
-    delivery = (await unit.session.scalars(held.where(WebhookDelivery.state == _PENDING).with_for_update())).one_or_none()
-    if delivery is None:
+    endpoint = await endpoints.lock(unit, claimed.endpoint_id)
+    held = sa.select(WebhookDelivery).where(*_held(claimed)).with_for_update()
+    delivery = (await unit.session.scalars(held)).one_or_none()
+    if endpoint is None or delivery is None:
         return
     unit.session.add(
         WebhookAttempt(
@@ -194,7 +234,6 @@ async def record(unit: Unit, claimed: Claimed, answer: Answer) -> None:
         )
     )
     delivery.lease_until = None
-    endpoint = await endpoints.locked(unit, claimed.endpoint_id)
     if answer.accepted:
         delivery.state, delivery.ended_at = WebhookDeliveryState.DELIVERED, _now()
         endpoint.failing_since = None
@@ -211,6 +250,19 @@ async def record(unit: Unit, claimed: Claimed, answer: Answer) -> None:
         await endpoints.give_up(unit, endpoint, "It answered 410: it is gone.")
     elif _now() - endpoint.failing_since >= GIVEN_UP_AFTER:
         await endpoints.give_up(unit, endpoint, "It failed for three days without a success.")
+
+
+async def _drop(unit: Unit, claimed: Claimed) -> None:
+    """End what was queued while its endpoint was being disabled, and so escaped that."""
+    mine = sa.update(WebhookDelivery).where(*_held(claimed))
+    ended = mine.values(state=WebhookDeliveryState.FAILED, ended_at=sa.func.now(), lease_until=None)
+    await unit.session.execute(ended.execution_options(synchronize_session=False))
+
+
+def _held(claimed: Claimed) -> tuple[sa.ColumnElement[bool], ...]:
+    """Whether the delivery is still this sender's."""
+    row = WebhookDelivery
+    return row.id == claimed.id, row.attempts == claimed.number, row.state == _PENDING
 
 
 def delay_after(failures: int, *, retry_after: float | None = None) -> float | None:

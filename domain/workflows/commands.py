@@ -23,9 +23,15 @@ class WorkflowGone(Conflict):
     code = "WFL-002"
 
 
-async def create(unit: Unit, *, name: str, description: str | None, steps: Sequence[Step]) -> Workflow:
-    """A new workflow. Raises Forbidden, Invalid, InvalidStep, LocationNotFound."""
+async def create(
+    unit: Unit, *, name: str, description: str | None, steps: Sequence[Step], idempotency_key: str | None = None
+) -> Workflow:
+    """A new workflow. Raises Forbidden, Invalid, InvalidStep, LocationNotFound, KeyReused."""
     unit.require(Scope.WORKFLOWS_WRITE)
+    given = {"name": name, "description": description, "steps": to_json(steps)}
+    replayed = await idempotency.replay(unit, key=idempotency_key, operation="createWorkflow", given=given)
+    if replayed is not None:
+        return await get(unit, replayed)
     workflow = Workflow(
         account_id=unit.account_id,
         name=named(name),
@@ -34,6 +40,7 @@ async def create(unit: Unit, *, name: str, description: str | None, steps: Seque
     )
     unit.session.add(workflow)
     await unit.session.flush()
+    await idempotency.remember(unit, key=idempotency_key, subject_id=workflow.id)
     unit.audit("workflow.create", subject_type="workflow", subject_id=workflow.id, name=workflow.name)
     return workflow
 
@@ -92,6 +99,7 @@ async def run(unit: Unit, *, workflow_id: UUID, idempotency_key: str | None = No
     started = await runs.start(unit, workflow)
     await idempotency.remember(unit, key=idempotency_key, subject_id=started.id)
     await unit.session.flush()
+    unit.audit("workflow.run", subject_type="workflow", subject_id=workflow.id, name=workflow.name)
     return started
 
 

@@ -38,15 +38,34 @@ class RunWorkflow(
     run_id: UUID
 
 
-async def start(unit: Unit, workflow: Workflow, *, priority: int | None = None, after: UUID | None = None) -> WorkflowRun:
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The schedule that a run belongs to, by its name, and whether somebody asked for the run by hand."""
+
+    schedule: str
+    is_manual: bool
+
+
+async def start(
+    unit: Unit,
+    workflow: Workflow,
+    *,
+    priority: int | None = None,
+    after: UUID | None = None,
+    origin: Origin | None = None,
+) -> WorkflowRun:
     """A run with the workflow's steps as they are now; it begins when the job `after` has ended, however that did.
 
     Its row is not flushed yet: a clock starts many.
     """
     run_id = new_id()
     parents = [] if after is None else [(after, DependencyPolicy.ENDED)]
-    title = f"Workflow {workflow.name}"
-    enqueued = await jobs.enqueue(unit, RunWorkflow(run_id), priority=priority, title=title, after=parents)
+    # By the title one finds the jobs of a schedule; one that nobody asked for by hand was asked for by the schedule.
+    title = f"Workflow {workflow.name}" + (f" ({origin.schedule})" if origin is not None else "")
+    asked_by = origin.schedule if origin is not None and not origin.is_manual else None
+    enqueued = await jobs.enqueue(
+        unit, RunWorkflow(run_id), priority=priority, title=title, after=parents, origin_name=asked_by
+    )
     run = WorkflowRun(
         id=run_id,
         account_id=unit.account_id,

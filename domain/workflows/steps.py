@@ -15,6 +15,7 @@ from db.models.workflows import ReportOf
 from domain.actor import ROLE_SCOPES, Scope
 from domain.crm.connections.app import LocationNotFound
 from domain.errors import Invalid
+from domain.jobs.args import UnreadableArgs
 from domain.tenancy.accounts import parse_email
 from domain.unit import Unit
 
@@ -99,7 +100,17 @@ def title_of(step: Step) -> str:
         case Notify(recipients):
             return f"E-mail to {', '.join(recipients[:3])}{' and others' if len(recipients) > 3 else ''}"  # noqa: PLR2004 -- enough to tell
         case Wait(seconds):
-            return f"Wait {seconds} s"
+            return f"Wait {_span(seconds)}"
+
+
+def _span(seconds: int) -> str:
+    """Exactly so long, in the units that people use: 1 day 2 hours."""
+    left, parts = seconds, []
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
+        count, left = divmod(left, length)
+        if count:
+            parts.append(f"{count} {unit}{'' if count == 1 else 's'}")
+    return " ".join(parts)
 
 
 def scope_of(step: Step) -> Scope:
@@ -127,8 +138,11 @@ def to_json(steps: Sequence[Step]) -> list[dict[str, Any]]:
 
 
 def from_json(stored: Sequence[dict[str, Any]]) -> list[Step]:
-    """What was stored."""
-    return [_read(*next(iter(step.items()))) for step in stored]
+    """What was stored. Raises UnreadableArgs for a step of a newer release: a job waits for the one that can do it."""
+    try:
+        return [_read(*next(iter(step.items()))) for step in stored]
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        raise UnreadableArgs("This release does not understand a step of the workflow.") from None
 
 
 def _read(kind: str, values: dict[str, Any]) -> Step:
@@ -152,17 +166,22 @@ async def checked(unit: Unit, steps: Sequence[Step]) -> list[Step]:
     """The steps with tidied addresses. Raises InvalidStep, LocationNotFound, Forbidden; the field leads to the step."""
     if not 1 <= len(steps) <= MAX_STEPS:
         raise InvalidStep(f"A workflow has 1 to {MAX_STEPS} steps.", field=("steps",))
-    for step in steps:
-        unit.require(scope_of(step))
+    require_scopes(unit, steps)
     tidy = [_checked(step, ("steps", str(number), kind_of(step).value)) for number, step in enumerate(steps)]
     await _require_locations(unit, steps)
     return tidy
 
 
+def require_scopes(unit: Unit, steps: Sequence[Step]) -> None:
+    """That the actor may do all of this, and be sent what comes of it. Raises Forbidden."""
+    for step in steps:
+        unit.require(scope_of(step))
+
+
 def recipients_of(addresses: Collection[str], *, field: tuple[str, ...]) -> list[str]:
     """E-mail addresses, each once, in lower case. Raises Invalid."""
     if len(addresses) > MAX_RECIPIENTS:
-        raise InvalidStep(f"At most {MAX_RECIPIENTS} recipients.", field=field)
+        raise Invalid(f"At most {MAX_RECIPIENTS} recipients.", field=field)
     parsed = [parse_email(address, field=(*field, str(number))) for number, address in enumerate(addresses)]
     return list(dict.fromkeys(parsed))
 
@@ -178,7 +197,8 @@ def _checked(step: Step, field: tuple[str, ...]) -> Step:
             _require(0 < len(subject) <= _MAX_SUBJECT, f"A subject has 1 to {_MAX_SUBJECT} characters.", (*field, "subject"))
             said = f"A message has at most {_MAX_MESSAGE} characters."
             _require(len(step.message) <= _MAX_MESSAGE and "\x00" not in step.message, said, (*field, "message"))
-            _require(bool(step.recipients), "Somebody must be written to.", (*field, "recipients"))
+            few = 1 <= len(step.recipients) <= MAX_RECIPIENTS
+            _require(few, f"An e-mail has 1 to {MAX_RECIPIENTS} recipients.", (*field, "recipients"))
             recipients = recipients_of(step.recipients, field=(*field, "recipients"))
             return Notify(tuple(recipients), subject.replace("\x00", ""), step.message)
         case SyncJob():

@@ -27,7 +27,9 @@ def _count_changed(error: CountChanged, base: dict[str, Any]) -> UserError:
 @strawberry.input(description="Which jobs to change: give either `ids` or `filter`.")
 class ChangeJobsInput:
     ids: list[strawberry.ID] | None = optional("These, up to 1,000.")
-    filter: JobFilterInput | None = optional("All that fit, as in `jobs`; those that are asked for from now on are left alone.")
+    filter: JobFilterInput | None = optional(
+        "All that fit now, as in `jobs`, up to 100,000; jobs that come to fit it later are left alone."
+    )
     expected_count: int | None = optional("How many jobs the client was shown; needed with `filter`.")
     idempotency_key: str | None = optional("The same key leads to the same job again, for two days.")
 

@@ -26,5 +26,11 @@ class JobsMutation:
         job_id = ids.read("job", input.id, field="id")
         async with info.context.unit() as unit:
             skipped = await dependencies.downstream(unit, [job_id], needing_success=True)
-            job = await commands.cancel(unit, job_id=job_id)
-        return JobPayload(job=shown(job), warnings=warnings(skipped, "will be skipped"), affected_jobs=shown(skipped))
+            cancelled = await commands.cancel(unit, job_id=job_id)
+        notice = None if cancelled.is_new else "It is cancelled already, or about to be."
+        return JobPayload(
+            job=shown(cancelled.job),
+            notice=notice,
+            warnings=warnings(skipped, "will be skipped"),
+            affected_jobs=shown(skipped),
+        )

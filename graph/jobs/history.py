@@ -9,7 +9,7 @@ from strawberry.scalars import JSON
 from db.models import jobs as models
 from db.models import recovery
 from domain.actor import Scope
-from domain.jobs import effects, items, options, status
+from domain.jobs import effects, items, options, queries, status
 from domain.recovery import interventions, notes
 from graph.about import about, resolved
 from graph.context import Info
@@ -82,9 +82,11 @@ class JobRecovery:
     expired_at: datetime | None = about("When it became too old to be retried; null while it is not. UTC.")
 
     @resolved('How it stands, for people, such as "Retrying (1/5) - next attempt in 30 seconds". True for this moment.')
-    def status_text(root: strawberry.Parent[models.Job]) -> str:
+    async def status_text(root: strawberry.Parent[models.Job], info: Info) -> str | None:
         """For a countdown take `nextAttemptAt`."""
-        return status.status_text(root, now=datetime.now(UTC))
+        again = root.state is models.JobState.SUCCEEDED and root.attempt > 1
+        failed = await info.context.loader(queries.failed_attempts).load(root.id) if again else 0
+        return status.status_text(root, now=datetime.now(UTC), failed_attempts=failed)
 
     @resolved("Whether it failed with all of its retries spent: it needs a person.")
     def is_permanently_failed(root: strawberry.Parent[models.Job]) -> bool:
@@ -128,6 +130,12 @@ class JobRecovery:
     async def effects(root: strawberry.Parent[models.Job], info: Info) -> Any:
         """Gathered for all jobs of the answer."""
         return await info.context.loader(effects.effects_of).load(root.id)
+
+    @resolved("Who had the last word in the notes, internal ones left out; null where there are none.")
+    async def last_note_by(root: strawberry.Parent[models.Job], info: Info) -> ActorType | None:
+        """Gathered for all jobs of the answer; `awaitsReply` of the filter finds those that support is to answer."""
+        author: ActorType | None = await info.context.loader(notes.last_authors).load(root.id)
+        return author
 
     @resolved("What support and the customer wrote about it, oldest first.", Connection[JobNote] | None)
     async def notes(

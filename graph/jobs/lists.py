@@ -14,7 +14,7 @@ from domain.jobs.queries import JobFilter
 from graph import ids
 from graph.about import about, optional, resolved
 from graph.context import Info
-from graph.enums import ActorType, Attention, JobOrder, JobState, Lane, StatusGroup
+from graph.enums import ActorType, Attention, JobOrder, JobPriority, JobState, Lane, StatusGroup
 from graph.jobs.types import Job, JobId
 from graph.paging import After, Before, Connection, First, Last, Listing, window
 
@@ -28,15 +28,17 @@ class JobFilterInput:
     kinds: list[str] | None = optional("Any of these, such as crm.contacts.sync.")
     location_id: strawberry.ID | None = optional("Of this sub-account.")
     origin_id: strawberry.ID | None = optional("Asked for by this user or API key.")
+    schedule_id: strawberry.ID | None = optional("Runs of this schedule, those by hand, too; kept for as long as its history.")
     origin_types: list[ActorType] | None = optional("Asked for by any of these kinds of actors.")
     since: datetime | None = optional("Asked for at or after this.")
     until: datetime | None = optional("Asked for before this.")
     finished_since: datetime | None = optional("Ended at or after this.")
     finished_until: datetime | None = optional("Ended before this.")
-    priorities: list[int] | None = optional("Of any of these priorities.")
+    priorities: list[JobPriority] | None = optional("Whose `priority` is any of these.")
     attention: list[Attention] | None = optional("Marked as any of these.")
     error_codes: list[str] | None = optional("Whose last failure has any of these codes.")
     paused: bool | None = optional("Only paused ones, or only others.")
+    awaits_reply: bool | None = optional("Only those in whose notes the customer had the last word, or only others.")
     text: str | None = optional(
         "Words, up to 8, all of which must be found, in any case of letters: in the title, message or error message; in the "
         "kind; as error code; as id or its beginning; or as the subject of a log line, exactly."
@@ -52,6 +54,7 @@ class JobFilterInput:
             kinds=frozenset(self.kinds or ()),
             location_id=None if self.location_id is None else ids.read("location", self.location_id, field="locationId"),
             origin_id=None if self.origin_id is None else ids.read_any(self.origin_id, field="originId"),
+            schedule_id=None if self.schedule_id is None else ids.read("schedule", self.schedule_id, field="scheduleId"),
             origin_types=frozenset(self.origin_types or ()),
             since=self.since,
             until=self.until,
@@ -61,6 +64,7 @@ class JobFilterInput:
             attention=frozenset(self.attention or ()),
             error_codes=frozenset(self.error_codes or ()),
             paused=self.paused,
+            awaits_reply=self.awaits_reply,
             text=self.text,
             archived=self.archived,
             housekeeping=self.include_housekeeping,

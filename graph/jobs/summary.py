@@ -21,7 +21,8 @@ Which = Annotated[JobFilterInput | None, strawberry.argument(description="Which 
 @strawberry.interface(description="How many jobs stand where; what JobStatusGroup says of each holds here.")
 class JobCounts:
     active: int = about("ACTIVE.")
-    queued: int = about("QUEUED.")
+    queued: int = about("QUEUED; as many as `jobQueue.waiting` has.")
+    blocked: int = about("BLOCKED.")
     scheduled: int = about("SCHEDULED.")
     retrying: int = about("RETRYING.")
     waiting: int = about("WAITING.")

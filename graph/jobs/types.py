@@ -12,6 +12,7 @@ from db.models import jobs as models
 from db.models.jobs import TERMINAL
 from domain.actor import Scope
 from domain.jobs import dependencies, queries, queue
+from domain.jobs.priority import JobPriority as Level
 from domain.unit import Unit
 from graph.about import about, optional, resolved
 from graph.context import Info
@@ -79,7 +80,6 @@ class Job(JobDetails, JobRecovery, Node):
     state: JobState = about("Where it stands.")
     lane: Lane = about("The class of workers that runs it.")
     version: int = about("Rises by 1 with every change; give it as `afterVersion` to resume a subscription.")
-    priority: int = about("Higher ones are admitted first.")
     attempt: int = about("How many attempts were begun.")
     failures: int = about("How many of them cost a retry.")
     max_retries: int = about("How many retries there are.")
@@ -94,15 +94,15 @@ class Job(JobDetails, JobRecovery, Node):
     deadline_at: datetime | None = about("When it is given up; known once it has started. UTC.")
     paused_at: datetime | None = about("Since when it is paused; null while it is not. UTC.")
     origin_type: ActorType = about("What kind of actor asked for it.")
-    origin_name: str = about("Who asked for it.")
+    origin_name: str = about("Who asked for it: a person, an API key, a vendor, a schedule by its name.")
     request_id: str = about("Of the request that asked for it; found in the server's logs.")
 
     is_type_of = stands_for(models.Job)
 
     @resolved("The level of its priority; URGENT, too, for one that was boosted.")
-    def priority_level(root: strawberry.Parent[models.Job]) -> JobPriority:
+    def priority(root: strawberry.Parent[models.Job]) -> JobPriority:
         """The level below, for what stands between two."""
-        return queue.JobPriority.nearest(root.priority)
+        return Level.nearest(root.priority)
 
     @resolved("Whether somebody sent it to the front of its queue.")
     def is_boosted(root: strawberry.Parent[models.Job]) -> bool:
@@ -164,7 +164,7 @@ class Job(JobDetails, JobRecovery, Node):
             page = await queries.log_page(unit, job_id=root.id, level=level, window=window(first, after, last, before))
         return Listing(page)
 
-    @resolved("What it was asked for: the sync run, and so on. Null where nothing more is to be told.", Node | None)
+    @resolved("What it was asked for: the sync run, the export, and so on. Null where nothing more is to be told.", Node | None)
     async def subject(root: strawberry.Parent[models.Job], info: Info) -> Any:
         """Back to the noun."""
         return await subject_of(info, root)

@@ -30,7 +30,7 @@ class MarkNotificationsReadInput:
 @strawberry.input(description="What to be told of an event.")
 class NotificationRuleInput:
     event: NotificationEvent = about("Of what.")
-    job_kind: str | None = optional("Of jobs of this kind only, such as crm.contacts.sync; null: of all kinds.")
+    job_kind: str | None = optional("Of jobs of this kind only, a kind of `jobSettings`; null: of all kinds.")
     channels: list[NotificationChannel] | None = optional("Where; none: not at all; null: on the default channel.")
     critical: bool | None = optional("Whether even while notifications are muted; null: as the event is by default.")
 

@@ -20,7 +20,7 @@ _BIGINT = 2**63
 @strawberry.type(description="What a person is told of their notifications.")
 class NotificationsUpdate:
     kind: UpdateKind = about("SNAPSHOT comes first; then CHANGED.")
-    cursor: str = about("Opaque; give the last one seen as `after` to resume.")
+    cursor: str = about("Opaque; give the last one seen as `afterCursor` to resume.")
     unread_count: int = about("How many are unread now.")
     notifications: list[Notification] = about(
         "For a SNAPSHOT the newest 20 unread ones; then what came, and what was added to. Make no sound for a muted one."
@@ -34,14 +34,14 @@ class NotificationsSubscription:
     async def notification_received(
         self,
         info: Info,
-        after: Annotated[
+        after_cursor: Annotated[
             str | None, strawberry.argument(description="Resume: what came after this cursor instead of a snapshot.")
         ] = None,
     ) -> AsyncGenerator[NotificationsUpdate, None]:
         """NTF-003 for an API key."""
         runtime = info.context.runtime
         feed = NotificationsFeed(runtime.database, runtime.events, info.context.actor)
-        async for update in info.context.follow(feed, after=_cursor(after)):
+        async for update in info.context.follow(feed, after=_cursor(after_cursor)):
             yield NotificationsUpdate(
                 kind=update.kind,
                 cursor=pack(update.position),
@@ -52,11 +52,11 @@ class NotificationsSubscription:
 
 
 def _cursor(text: str | None) -> Cursor | None:
-    values = decode(text, field="after")
+    values = decode(text, field="afterCursor")
     match values:
         case None:
             return None
         case [int(transaction), int(number)] if 0 <= transaction < _BIGINT and 0 <= number < _BIGINT:
             return transaction, number
         case _:
-            raise Invalid("This is not a cursor of this subscription.", field=("after",))
+            raise Invalid("This is not a cursor of this subscription.", field=("afterCursor",))

@@ -15,7 +15,7 @@ from domain.unit import Unit
 from graph import ids
 from graph.about import about, optional, resolved
 from graph.context import Info
-from graph.enums import DeliveryState, NotificationChannel, NotificationEvent, SlackStatus
+from graph.enums import AttemptOutcome, DeliveryState, JobState, NotificationChannel, NotificationEvent, SlackStatus
 from graph.jobs.types import Job
 from graph.node import Node, global_id, loads, stands_for
 from graph.user_errors import Payload
@@ -43,7 +43,7 @@ async def _notices_of(root: models.Notification, info: Info) -> list[models.Noti
 @strawberry.type(description="One attempt of a job that failed, as it was when the notification was made.")
 class NotificationAttempt:
     number: int = about("1 for the first.")
-    outcome: str | None = about("How it ended, such as failed or lost.")
+    outcome: AttemptOutcome | None = about("How it ended; null while it ran.")
     error_code: str | None = about("As in `errorCodes`.")
     error_message: str | None = about("What went wrong.")
     http_status: int | None = about("The vendor's answer, where there was one.")
@@ -56,7 +56,7 @@ class NotificationItem:
     body: str = about("What there is to know, in a sentence or two; may be empty.")
     error: str | None = about("What went wrong, where something did.")
     job_kind: str | None = about("The kind of job, such as crm.contacts.sync.")
-    job_state: str | None = about("Where the job stood then, such as failed; null where it is about no job.")
+    job_state: JobState | None = about("Where the job stood then; null where it is about no job.")
     at: datetime = about("When it happened. UTC.")
 
     @resolved("The job's id; null where it is about no job. The job may be deleted by now.")
@@ -80,7 +80,7 @@ class NotificationItem:
         return [
             NotificationAttempt(
                 number=each["number"],
-                outcome=each["outcome"],
+                outcome=None if each["outcome"] is None else AttemptOutcome(each["outcome"]),
                 error_code=each["errorCode"],
                 error_message=each["errorMessage"],
                 http_status=each["httpStatus"],
@@ -162,7 +162,7 @@ class Notification(Node):
     async def url(root: strawberry.Parent[models.Notification], info: Info) -> str:
         """The link that is in messages, too."""
         found = await _notices_of(root, info)
-        return info.context.runtime.outbox.site + (found[0].path if root.count == 1 and found else letters.HOME)
+        return info.context.runtime.outbox.site + letters.path(root.event, root.count, found)
 
     @resolved("What was sent outside of it, oldest first. What went to Slack is in `notificationDeliveries`.")
     async def deliveries(root: strawberry.Parent[models.Notification], info: Info) -> list[NotificationDelivery] | None:

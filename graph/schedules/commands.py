@@ -1,6 +1,6 @@
 """Making, changing, pausing and running schedules."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import strawberry
 
@@ -41,7 +41,7 @@ class CreateScheduleInput:
     idempotency_key: str | None = optional("Made by the client: the same key makes one schedule, however often it is sent.")
 
 
-@strawberry.input(description="A change to a schedule. What is not given stays as it is.")
+@strawberry.input(description="A change to a schedule. What is not given stays as it is; one thing at least must be given.")
 class UpdateScheduleInput:
     id: strawberry.ID = about("The schedule.")
     expected_version: int = about("The version that the change is based on.")
@@ -49,10 +49,19 @@ class UpdateScheduleInput:
     name: str | None = optional("1 to 200 characters.")
     recurrence: RecurrenceInput | None = optional("When it runs.")
     zone: str | None = optional("The IANA zone in which that is meant.")
-    missed_policy: MissedPolicy | None = optional("For times at which the system was down.")
-    overlap_policy: OverlapPolicy | None = optional("For times at which the former run has not ended.")
-    priority: JobPriority | None = optional("How soon its runs start when all slots are taken.")
-    recipients: list[str] | None = optional("Replaces all recipients.")
+    missed_policy: MissedPolicy | None = strawberry.field(
+        default=strawberry.UNSET, description="For times at which the system was down; null: RUN_ONCE."
+    )
+    overlap_policy: OverlapPolicy | None = strawberry.field(
+        default=strawberry.UNSET, description="For times at which the former run has not ended; null: SKIP."
+    )
+    priority: JobPriority | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="How soon its runs start when all slots are taken; null: as is decided for workflow runs.",
+    )
+    recipients: list[str] | None = strawberry.field(
+        default=strawberry.UNSET, description="Replaces all recipients; null: nobody."
+    )
 
 
 @strawberry.input(description="A schedule to pause, to resume or to delete.")
@@ -71,7 +80,11 @@ class RunScheduleNowInput:
 class SchedulePayload(Payload):
     schedule: Schedule | None = optional("As it is now; null when nothing was done.")
     warnings: list[ScheduleWarning] = strawberry.field(
-        default_factory=list, description="Other live schedules of the same workflow that fire together with it."
+        default_factory=list,
+        description=(
+            "Other live schedules of the same workflow that fire together with it within the next ten times of either. The 50 "
+            "that are due next are looked at."
+        ),
     )
 
 
@@ -167,7 +180,13 @@ async def _payload(unit: Unit, schedule: models.Schedule) -> SchedulePayload:
 
 
 def _options(given: CreateScheduleInput | UpdateScheduleInput) -> Options:
-    return Options(given.missed_policy, given.overlap_policy, given.priority, given.recipients)
+    options = Options(
+        missed_policy=given.missed_policy,
+        overlap_policy=given.overlap_policy,
+        priority=given.priority,
+        recipients=given.recipients,
+    )
+    return cast(Options, {name: value for name, value in options.items() if value is not strawberry.UNSET})
 
 
 def _id(given: ScheduleVersionInput) -> Any:

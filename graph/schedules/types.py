@@ -2,13 +2,14 @@
 
 from datetime import datetime
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import strawberry
 
 from db.models import jobs as job_models
 from db.models import schedules as models
 from domain.jobs import queries as jobs
-from domain.jobs.queue import JobPriority as Level
+from domain.jobs.priority import JobPriority as Level
 from domain.schedules import queries, results
 from domain.schedules import recurrence as recurrences
 from domain.schedules.instants import upcoming
@@ -38,6 +39,11 @@ class ScheduleFire(Node):
     missed: int = about("How many earlier times it stands for at which the system was down; 99 may be more.")
 
     is_type_of = stands_for(models.ScheduleFire)
+
+    @resolved("The schedule, as it is now.", Annotated["Schedule", strawberry.lazy("graph.schedules.types")] | None)
+    async def schedule(root: strawberry.Parent[models.ScheduleFire], info: Info) -> Any:
+        """Gathered for all rows of the answer."""
+        return await info.context.loader(queries.schedules_by_ids).load(root.schedule_id)
 
     @resolved("What came of it.")
     async def result(root: strawberry.Parent[models.ScheduleFire], info: Info) -> FireResult:
@@ -119,8 +125,8 @@ class Schedule(Node):
         """Its `nextAt` and those after it."""
         if root.next_at is None:
             return []
-        zone = recurrences.read_zone(root.zone)
-        after = upcoming(recurrences.from_json(root.recurrence), zone, root.next_at, count=queries.PREVIEWED - 1)
+        recurrence = recurrences.from_json(root.recurrence)
+        after = upcoming(recurrence, ZoneInfo(root.zone), root.next_at, count=queries.PREVIEWED - 1)
         return InZone(root.zone)([root.next_at, *after])
 
     @resolved("What it runs.", Workflow | None)

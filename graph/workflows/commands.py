@@ -5,7 +5,6 @@ from uuid import UUID
 
 import strawberry
 
-from db.models import schedules as schedule_models
 from domain.errors import Invalid
 from domain.jobs import queries as jobs
 from domain.schedules import commands as schedules
@@ -15,6 +14,7 @@ from graph.about import about, optional, shown
 from graph.context import Info
 from graph.jobs.types import Job
 from graph.schedule_enums import ReportOf
+from graph.schedules.types import Schedule
 from graph.user_errors import Payload, mutation
 from graph.workflows.types import Workflow, WorkflowRun
 
@@ -68,6 +68,7 @@ class CreateWorkflowInput:
     name: str = about("1 to 200 characters.")
     description: str | None = optional("What it is for, up to 2,000 characters.")
     steps: list[WorkflowStepInput] = about("What it does, in order; 1 to 50.")
+    idempotency_key: str | None = optional("Made by the client: the same key makes one workflow, however often it is sent.")
 
 
 @strawberry.input(description="A change to a workflow. What is not given stays as it is.")
@@ -99,7 +100,7 @@ class WorkflowPayload(Payload):
 @strawberry.type(description="What came of deleting a workflow.")
 class DeleteWorkflowPayload(Payload):
     workflow: Workflow | None = optional("As it was; its history is kept. Null when nothing was done.")
-    disabled_schedules: list[strawberry.ID] = strawberry.field(
+    disabled_schedules: list[Schedule] = strawberry.field(
         default_factory=list, description="Schedules that were disabled, since they have nothing to run any more."
     )
 
@@ -118,7 +119,13 @@ class WorkflowsMutation:
     ) -> WorkflowPayload:
         wanted = [step.to_domain(number) for number, step in enumerate(input.steps)]
         async with info.context.unit() as unit:
-            workflow = await commands.create(unit, name=input.name, description=input.description, steps=wanted)
+            workflow = await commands.create(
+                unit,
+                name=input.name,
+                description=input.description,
+                steps=wanted,
+                idempotency_key=input.idempotency_key,
+            )
         return WorkflowPayload(workflow=shown(workflow))
 
     @mutation("Change a workflow; runs that were asked for stay as they are. Needs what createWorkflow needs.")
@@ -146,7 +153,7 @@ class WorkflowsMutation:
             workflow, disabled = await schedules.delete_workflow(
                 unit, workflow_id=ids.read("workflow", input.id, field="id"), expected_version=input.expected_version
             )
-        return DeleteWorkflowPayload(workflow=shown(workflow), disabled_schedules=[_schedule_id(each) for each in disabled])
+        return DeleteWorkflowPayload(workflow=shown(workflow), disabled_schedules=shown(disabled))
 
     @mutation("Run a workflow now. Needs workflows:write.")
     async def run_workflow(
@@ -165,7 +172,3 @@ def _location(text: str, number: int, kind: str) -> UUID:
     if found is None:
         raise Invalid("This is not an id of the right type.", field=("steps", str(number), kind, "locationId"))
     return found
-
-
-def _schedule_id(schedule: schedule_models.Schedule) -> strawberry.ID:
-    return strawberry.ID(ids.encode("schedule", schedule.id))

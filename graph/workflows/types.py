@@ -1,7 +1,7 @@
 """Workflows and their runs as clients see them."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import strawberry
@@ -10,6 +10,7 @@ from db.models import workflows as models
 from domain.crm.contacts.queries import locations_by_ids
 from domain.files import store as files
 from domain.jobs import queries as jobs
+from domain.schedules import queries as schedules
 from domain.workflows import queries, steps
 from graph.about import about, optional, resolved
 from graph.context import Info
@@ -18,6 +19,9 @@ from graph.files import File
 from graph.jobs.types import Job
 from graph.node import Node, global_id, loads, stands_for
 from graph.schedule_enums import ReportOf, StepKind, StepState
+
+if TYPE_CHECKING:
+    from graph.schedules.types import ScheduleFire
 
 loads("workflow", queries.workflows_by_ids)
 loads("workflowrun", queries.runs_by_ids)
@@ -105,6 +109,14 @@ class WorkflowRun(Node):
     async def job(root: strawberry.Parent[models.WorkflowRun], info: Info) -> Any:
         """Gathered for all runs of the answer."""
         return await info.context.loader(jobs.jobs_by_ids).load(root.job_id)
+
+    @resolved(
+        "What the schedule that started it did at that time; null where no schedule did.",
+        Annotated["ScheduleFire", strawberry.lazy("graph.schedules.types")] | None,
+    )
+    async def fire(root: strawberry.Parent[models.WorkflowRun], info: Info) -> Any:
+        """Gathered for all runs of the answer."""
+        return await info.context.loader(schedules.fires_by_jobs).load(root.job_id)
 
     @resolved("The workflow, as it is now.", Workflow | None)
     async def workflow(root: strawberry.Parent[models.WorkflowRun], info: Info) -> Any:

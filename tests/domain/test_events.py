@@ -7,12 +7,14 @@ from uuid import UUID
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 
 from db.base import new_id
 from db.embedded.valkey import EmbeddedValkey
 from domain import events as events_module
 from domain.events import Change, Events, Hint, Mailbox
 from tests.factories.engine import eventually
+from tests.faults.proxy import redis_road
 
 ACCOUNT = new_id()
 
@@ -235,3 +237,56 @@ async def valkey_pause(valkey: EmbeddedValkey) -> None:
     """Let Valkey answer nobody for a quarter of a second."""
     async with Redis.from_url(valkey.url) as redis:
         await redis.client_pause(250)
+
+
+async def test_a_connection_whose_other_end_vanished_is_noticed_and_replaced(
+    redis_url: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No end of the road hears that it was cut; what is sent just waits."""
+    monkeypatch.setattr(events_module, "POLL", 0.05)
+    monkeypatch.setattr(events_module, "_SILENCE", 0.1)
+    async with redis_road(redis_url, tmp_path_factory.mktemp("r") / "s") as road:
+        events = Events(road.url)
+        await events.open()
+        async with events.listen(ACCOUNT) as mailbox:
+            change = a_change()
+            await events.publish(ACCOUNT, [change])
+            assert not await until_told(mailbox, change)
+            road.cut()
+            for _ in range(3):
+                assert (await next_of(mailbox)).gap
+            road.mend()
+            await publish_until_heard(events, mailbox)
+        await events.close()
+
+
+async def test_silence_is_no_gap_while_redis_answers(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events_module, "_SILENCE", 0.02)
+    asked = 0
+    ping = PubSub.ping
+
+    def counted(pubsub: PubSub, *args: object) -> object:
+        nonlocal asked
+        asked += 1
+        return ping(pubsub, *args)
+
+    async def asked_often() -> bool:
+        return asked > 3
+
+    monkeypatch.setattr(PubSub, "ping", counted)
+    async with events.listen(ACCOUNT) as mailbox:
+        await eventually(asked_often)
+        change = a_change()
+        await events.publish(ACCOUNT, [change])
+        assert not await until_told(mailbox, change)
+
+
+async def test_listeners_read_again_once_in_a_while_whatever_happens(events: Events) -> None:
+    async with events.listen(ACCOUNT) as mailbox:
+        change = a_change()
+        await events.publish(ACCOUNT, [change])
+        assert not await until_told(mailbox, change)
+        events._backend._gap_at = 0  # a minute later
+        await events.publish(ACCOUNT, [a_change()])
+        while not (await next_of(mailbox)).gap:
+            pass

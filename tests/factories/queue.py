@@ -11,7 +11,7 @@ from tests.factories.engine import Scripted
 from tests.factories.house import House
 from tests.factories.people import Person
 
-_JOB = "id title state version priorityLevel isBoosted queuePosition pausedAt"
+_JOB = "id title state version priority isBoosted queuePosition pausedAt"
 _PAYLOAD = f"{{ job {{ {_JOB} }} notice warnings affectedJobs {{ id title }} userErrors {{ code message field }} }}"
 BOOST = f"mutation ($input: BoostJobInput!) {{ boostJob(input: $input) {_PAYLOAD} }}"
 PRIORITY = f"mutation ($input: SetJobPriorityInput!) {{ setJobPriority(input: $input) {_PAYLOAD} }}"
@@ -19,6 +19,8 @@ PAUSE = f"mutation ($input: PauseJobInput!) {{ pauseJob(input: $input) {_PAYLOAD
 RESUME = f"mutation ($input: ResumeJobInput!) {{ resumeJob(input: $input) {_PAYLOAD} }}"
 CANCEL = f"mutation ($input: CancelJobInput!) {{ cancelJob(input: $input) {_PAYLOAD} }}"
 DEPEND = f"mutation ($input: AddJobDependencyInput!) {{ addJobDependency(input: $input) {_PAYLOAD} }}"
+FREE = f"mutation ($input: RemoveJobDependencyInput!) {{ removeJobDependency(input: $input) {_PAYLOAD} }}"
+RETRY = f"mutation ($input: RetryJobInput!) {{ retryJob(input: $input) {{ job {{ {_JOB} }} userErrors {{ code message }} }} }}"
 QUEUE = f"""query ($kind: String) {{ jobQueue(kind: $kind) {{ isAllPaused
   waiting(first: 100) {{ totalCount nodes {{ {_JOB} }} }} paused(first: 100) {{ totalCount nodes {{ {_JOB} }} }} }} }}"""
 SETTINGS = """query ($kind: String!) { jobSettings(kinds: [$kind]) {

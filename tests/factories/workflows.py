@@ -28,7 +28,8 @@ def _mutation(name: str, input_type: str, answer: str) -> str:
 
 CREATE_WORKFLOW = _mutation("createWorkflow", "CreateWorkflowInput", f"workflow {{ {WORKFLOW} }}")
 UPDATE_WORKFLOW = _mutation("updateWorkflow", "UpdateWorkflowInput", f"workflow {{ {WORKFLOW} }}")
-DELETE_WORKFLOW = _mutation("deleteWorkflow", "DeleteWorkflowInput", f"workflow {{ {WORKFLOW} }} disabledSchedules")
+DISABLED = "disabledSchedules { id status }"
+DELETE_WORKFLOW = _mutation("deleteWorkflow", "DeleteWorkflowInput", f"workflow {{ {WORKFLOW} }} {DISABLED}")
 RUN_WORKFLOW = _mutation("runWorkflow", "RunWorkflowInput", f"run {{ {RUN} }} job {{ {JOB} }}")
 CREATE_SCHEDULE = _mutation("createSchedule", "CreateScheduleInput", f"schedule {{ {SCHEDULE} }} {WARNINGS}")
 UPDATE_SCHEDULE = _mutation("updateSchedule", "UpdateScheduleInput", f"schedule {{ {SCHEDULE} }} {WARNINGS}")
@@ -38,7 +39,7 @@ DELETE_SCHEDULE = _mutation("deleteSchedule", "ScheduleVersionInput", f"schedule
 RUN_NOW = _mutation("runScheduleNow", "RunScheduleNowInput", f"fire {{ {FIRE} }} job {{ {JOB} }}")
 PREVIEW = f"""query ($recurrence: RecurrenceInput!, $zone: String!, $after: DateTime) {{
   previewSchedule(recurrence: $recurrence, zone: $zone, after: $after) {{ cron text runs {INSTANT}
-    errors {{ __typename code message field ... on InvalidCronError {{ part }} }} }} }}"""
+    userErrors {{ __typename code message field ... on InvalidCronError {{ part }} }} }} }}"""
 HISTORY = f"""query ($id: ID!) {{ schedule(id: $id) {{ {SCHEDULE} fires(first: 100) {{ totalCount nodes {{ {FIRE} }} }} }} }}"""
 RUNS = f"query ($of: ID) {{ workflowRuns(workflowId: $of, first: 100) {{ totalCount nodes {{ {RUN} }} }} }}"
 

@@ -1,4 +1,4 @@
-"""A road to PostgreSQL that can be cut: both ends stay connected, and nothing arrives any more."""
+"""A road to PostgreSQL or Redis that can be cut: both ends stay connected, and nothing arrives any more."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ _SOCKET = ".s.PGSQL.5432"
 
 @dataclass
 class Road:
-    """`url` leads to the same database as the one it was made for."""
+    """`url` leads to the same server as the one it was made for."""
 
     url: str
     _target: Path
@@ -52,9 +52,21 @@ async def road(database_url: str, folder: Path) -> AsyncIterator[Road]:
     """A road to a database on a unix socket, open at first."""
     host = parse_qs(urlsplit(database_url.replace("@/", "@localhost/")).query)["host"][0]
     folder.mkdir()  # noqa: ASYNC240 -- a folder of a test
-    made = Road(database_url.replace(host, str(folder)), Path(host) / _SOCKET)
+    async with _open(Road(database_url.replace(host, str(folder)), Path(host) / _SOCKET), folder / _SOCKET) as made:
+        yield made
+
+
+@asynccontextmanager
+async def redis_road(redis_url: str, entry: Path) -> AsyncIterator[Road]:
+    """A road to a Redis on a unix socket, open at first; `entry` is the socket where it begins."""
+    async with _open(Road(f"unix://{entry}", Path(urlsplit(redis_url).path)), entry) as made:
+        yield made
+
+
+@asynccontextmanager
+async def _open(made: Road, entry: Path) -> AsyncIterator[Road]:
     made.mend()
-    server = await asyncio.start_unix_server(made._travel, folder / _SOCKET)
+    server = await asyncio.start_unix_server(made._travel, entry)
     try:
         yield made
     finally:

@@ -84,7 +84,7 @@ async def test_a_worker_that_is_cut_off_stops_by_itself_and_what_it_sent_comes_t
         await at_work.go_on()  # its commit is on the road
         with measured("worker, cut off", bound=BOUND):
             with measured("worker, cut off, stops what it carried", bound=BOUND):
-                await lonely.until_it_says("job.abandoned")
+                await lonely.until_it_says("job.abandoned", within=20 + BOUND)
             for job in (writing, waiting):
                 await site.until(job, JobState.BACKOFF)
         await site.programs.worker("interactive")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 
 from db.base import new_id
 from db.models.jobs import Job, JobState
@@ -13,9 +14,10 @@ from db.models.schedules import FireResult, MissedPolicy, OverlapPolicy, Schedul
 from db.models.webhooks import WebhookDelivery, WebhookDeliveryState, WebhookEndpoint
 from db.models.workflows import Workflow
 from domain import actor as actors
-from domain.jobs import retention, sweeps
+from domain.jobs import commands, retention, sweeps
 from domain.jobs.args import kinds
-from domain.jobs.retention import Retain
+from domain.jobs.retention import Retain, Rule
+from domain.unit import Unit
 from jobs import handlers, housekeeping, runner
 from tests.factories.engine import Engine
 
@@ -247,3 +249,52 @@ async def test_what_belongs_to_no_history_is_pruned_however_much_it_is(engine: E
         await engine.sql(insert, str(number))
     await housekeeping.prune(engine.runtime)
     assert await engine.sql("select 1 from webhook_event") == []
+
+
+async def test_a_rule_that_fails_holds_up_no_other_and_is_tried_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    repaired: list[bool] = []
+
+    async def broken(unit: Unit, kept: timedelta) -> int:
+        await unit.session.execute(sa.text("select 1" if repaired else "select 1/0"))
+        return 0
+
+    monkeypatch.setattr(retention, "RULES", (Rule("broken", "keep_jobs_days", broken), *retention.RULES))
+    account_id = await engine.account()
+    old = await ended(engine, account_id, ago=OLD)
+    failed = await run_retention(engine, account_id)
+    assert (failed.state, failed.failures) == (JobState.BACKOFF, 1)
+    assert failed.checkpoint is not None
+    assert (failed.checkpoint["rule"], failed.checkpoint["gone"]["jobs"]) == ("broken", 1)
+    assert await left(engine, old) == set()
+    repaired.append(True)
+    async with engine.runtime.unit(actors.system(account_id)) as unit:
+        await commands.retry(unit, job_id=failed.id)
+        unit.lanes_to_admit.clear()
+    await engine.admit(account_id, lane=Retain.lane)
+    claimed = await engine.claim(await engine.job(failed.id))
+    assert claimed is not None
+    await runner.run(engine.runtime, claimed, draining=asyncio.Event())
+    assert (await engine.job(failed.id)).state is JobState.SUCCEEDED
+
+
+async def test_old_notices_go_in_a_time_that_does_not_grow_with_what_is_still_told(engine: Engine) -> None:
+    account_id, unread, read = await engine.account(), 20_000, 6_000
+    await engine.sql(
+        """with made as (select gen_random_uuid() as id, n > $2 as untold from generate_series(1, $2 + $3::int) as n),
+        noted as (insert into notice (id, account_id, event, title, body, path, at)
+            select id, $1, 'job_completed', 't', 'b', '/', now() - interval '91 days' from made)
+        insert into notification
+            (id, account_id, event, channels, in_app, critical, muted, gathers_until, count, notices, created_at)
+        select gen_random_uuid(), $1, 'job_completed', '{in_app}', true, false, false, now(), 1, array[id],
+            now() - interval '91 days' from made where not untold""",
+        account_id,
+        unread,
+        read,
+    )
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with engine.runtime.unit(actors.system(account_id)) as unit:
+        gone = [await retention.delete_notices(unit, timedelta(days=90)) for _ in range(3)]
+    assert loop.time() - began < 5
+    assert gone == [5_000, 1_000, 0]
+    assert (await engine.sql("select count(*) from notice"))[0]["count"] == unread

@@ -321,3 +321,26 @@ async def test_progress_is_told_a_few_times_a_second_and_never_without_the_last(
     assert len(told) <= quarters + 4
     assert (job.done, job.phase) == (100, "things")
     assert [event.version for event in await engine.events(job)] == list(range(1, job.version + 1))
+
+
+@pytest.mark.parametrize("bad", ["\x00", "\ud800"])
+async def test_an_outcome_loses_what_postgresql_does_not_take(engine: Engine, bad: str) -> None:
+    async def script(job: ScriptedJob, runtime: Runtime) -> Done:
+        return Done(f"All {bad}well", {f"na{bad}me": [f"{bad}x"]})
+
+    job = await run(engine, failing(VendorRefused(f"no {bad}such thing", status=422)))
+    kept = "" if bad == "\x00" else "?"
+    assert (job.state, job.error_message) == (JobState.FAILED, f"no {kept}such thing")
+    job = await run(engine, play(script))
+    assert (job.state, job.message, job.result) == (JobState.SUCCEEDED, f"All {kept}well", {f"na{kept}me": [f"{kept}x"]})
+
+
+async def test_an_outcome_that_cannot_be_stored_fails_plainly_and_at_once(engine: Engine) -> None:
+    async def script(job: ScriptedJob, runtime: Runtime) -> Done:
+        return Done("Too much", {"figure": 10**30})
+
+    async with asyncio.timeout(5):
+        job = await run(engine, play(script))
+    assert (job.state, job.error_code, job.result) == (JobState.FAILED, runner.FAULT, None)
+    (attempt,) = await engine.attempts(job)
+    assert (attempt.outcome, attempt.error_class) == (AttemptOutcome.FAILED, "Unstorable")

@@ -21,7 +21,7 @@ JOBS = """query ($filter: JobFilterInput, $orderBy: JobOrder! = NEWEST, $first: 
   jobs(filter: $filter, orderBy: $orderBy, first: $first, after: $after) {
     totalCount pageInfo { hasNextPage endCursor } nodes { id kind title state statusGroup version message
       progress { done total percent } } } }"""
-NUMBERS = "active queued scheduled retrying waiting paused completed24h failed24h cancelled24h"
+NUMBERS = "active queued blocked scheduled retrying waiting paused completed24h failed24h cancelled24h"
 SUMMARY = f"""query ($filter: JobFilterInput) {{ jobSummary(filter: $filter) {{
   {NUMBERS} allPaused hiddenKinds perKind {{ kind title {NUMBERS} }} }} }}"""
 

@@ -1,6 +1,7 @@
 """UX-36-005: what a schedule's runs do by themselves: on time, once, told by e-mail and remembered."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,13 @@ from tests.factories.crm import connect, location_of, start_sync
 from tests.factories.engine import eventually
 from tests.factories.house import House
 from tests.factories.notices import mailed
+from tests.factories.processes import programs
+from tests.factories.queue import SLOTS, UPDATE_SLOTS
 from tests.factories.workflows import (
+    HISTORY,
     REPORT,
     RUN_NOW,
+    RUN_WORKFLOW,
     admin_of,
     do,
     history,
@@ -24,8 +29,12 @@ from tests.factories.workflows import (
     new_workflow,
     wait,
 )
+from tests.faults.nursery import nursery
 
 TEAM = "team@agency.example"
+PLACE = "query ($id: ID!) { job(id: $id) { queuePosition } }"
+OF_SCHEDULE = """query ($filter: JobFilterInput) { jobs(filter: $filter) { nodes {
+  id originName subject { ... on WorkflowRun { fire { isManual schedule { id name } } } } } } }"""
 EACH_MINUTE = {"everyMinutes": {"minutes": 1}}
 
 
@@ -60,6 +69,43 @@ async def test_a_run_begins_within_a_minute_of_its_time_and_stands_in_the_histor
     (step,) = fire["run"]["steps"]
     assert (step["kind"], step["state"]) == ("REPORT", "DONE")
     assert step["file"]["name"].startswith("jobs-")
+
+
+@pytest.mark.story("36-005-S3", "36-005-B4")
+async def test_a_recurring_one_runs_when_its_time_comes_and_keeps_its_rhythm(house: House, owner: Client) -> None:
+    schedule = await new_schedule(owner, await new_workflow(owner))
+    async with house.workers():
+        due = await make_due(house, ago="-2 s")  # its time is yet to come, and nobody helps it
+        assert await history(owner, schedule) == []
+        (fire,) = await settled(owner, schedule)
+    assert at(fire["nominalAt"]) == due
+    assert timedelta(0) <= at(fire["startedAt"]) - due < timedelta(seconds=60)
+    after = (await owner.ask(HISTORY, id=schedule["id"]))["schedule"]
+    assert (after["status"], after["nextAt"]) == ("ACTIVE", schedule["nextAt"])
+
+
+@pytest.mark.story("36-005-S5")
+async def test_a_job_leads_to_its_schedule_and_the_schedule_to_its_jobs(house: House, owner: Client) -> None:
+    workflow = await new_workflow(owner)
+    schedule = await new_schedule(owner, workflow, name="Sunrise")
+    await new_schedule(owner, workflow, name="Sunset")
+    await make_due(house)
+    await house.sweep()
+    by_hand = (await do(owner, RUN_NOW, id=schedule["id"]))["job"]["id"]
+    by_itself = (await history(owner, schedule))[1]["job"]["id"]
+
+    async def found(**wanted: Any) -> dict[str, Any]:
+        nodes = (await owner.ask(OF_SCHEDULE, filter=wanted))["jobs"]["nodes"]
+        return {node["id"]: node for node in nodes}
+
+    for jobs in (await found(scheduleId=schedule["id"]), await found(text="sunrise")):
+        assert jobs.keys() == {by_hand, by_itself}
+        assert jobs[by_itself]["originName"] == "Sunrise"
+        assert jobs[by_hand]["originName"] == "Owner of Bright & Co"
+        for job, is_manual in ((jobs[by_hand], True), (jobs[by_itself], False)):
+            assert job["subject"]["fire"] == {"isManual": is_manual, "schedule": {"id": schedule["id"], "name": "Sunrise"}}
+    alone = (await do(owner, RUN_WORKFLOW, id=workflow["id"]))["job"]["id"]
+    assert (await found(text="Workflow"))[alone]["subject"]["fire"] is None
 
 
 @pytest.mark.story("36-005-S4")
@@ -152,6 +198,61 @@ async def _has(client: Client, schedule: dict[str, Any], count: int) -> bool:
     return len(await history(client, schedule)) == count
 
 
+@pytest.mark.story("36-005-E3")
+@pytest.mark.parametrize("more_settings", [{"log_level": "info"}])  # a program says so when it is ready
+async def test_no_clock_is_up_at_the_time_and_the_next_one_fires(house: House, owner: Client, tmp_path: Path) -> None:
+    schedule = await new_schedule(owner, await new_workflow(owner, wait(300)))
+    async with nursery(tmp_path) as forks, programs(house.settings, tmp_path, forks) as system:
+        await (await system.clock()).kill()
+        due = await make_due(house, ago="-1 s")
+        await eventually(lambda: _has_passed(due))
+        assert await history(owner, schedule) == []
+        await system.clock()
+        await eventually(lambda: _has(owner, schedule, 1))
+    (fire,) = await history(owner, schedule)
+    assert (at(fire["nominalAt"]), fire["result"], fire["missed"]) == (due, "STARTED", 0)
+
+
+async def _has_passed(due: datetime) -> bool:
+    return datetime.now(UTC) > due
+
+
+@pytest.mark.parametrize(
+    ("sunday", "time", "months", "instant"),
+    [
+        ((3, 2), "30 2", "3", "07:00"),  # 02:30 does not exist: right after the gap, at 03:00 EDT
+        ((11, 1), "30 1", "10,11", "05:30"),  # 01:30 comes twice: at the first one, in EDT
+    ],
+)
+@pytest.mark.story("36-005-E1")
+async def test_a_schedule_fires_once_where_the_clocks_turn(
+    house: House, owner: Client, sunday: tuple[int, int], time: str, months: str, instant: str
+) -> None:
+    now = datetime.now(UTC)
+    turns = [at(f"{_sunday(year, *sunday)}T{instant}+00:00") for year in range(now.year - 1, now.year + 2)]
+    past, coming = max(turn for turn in turns if turn < now), min(turn for turn in turns if turn > now)
+    workflow = await new_workflow(owner, wait(300))
+    once_a_year = {"cron": f"{time} {coming.day} {coming.month} *"}
+    ahead = await new_schedule(owner, workflow, name="ahead", recurrence=once_a_year)
+    assert coming in [at(run["at"]) for run in ahead["nextRuns"]]
+    weekends = {"cron": f"{time} * {months} SAT,SUN"}
+    schedule = await new_schedule(owner, workflow, name="weekends", recurrence=weekends, missedPolicy="RUN_ALL")
+    # As if nothing had been up since the Saturday before the turn.
+    saturday = past.replace(minute=30) - timedelta(days=1)
+    admin = await admin_of(house)
+    await admin.execute("update schedule set next_at = $1 where name = 'weekends'", saturday)
+    await admin.close()
+    await house.sweep()
+    fired = [at(fire["nominalAt"]) for fire in await history(owner, schedule)]
+    assert [moment for moment in fired if abs(moment - past) < timedelta(days=2)] == [past, saturday]
+
+
+def _sunday(year: int, month: int, number: int) -> date:
+    """The first, second and so on of a month."""
+    first = date(year, month, 1)
+    return first + timedelta(days=6 - first.weekday(), weeks=number - 1)
+
+
 @pytest.mark.parametrize(("policy", "results"), [("RUN_ONCE", ["STARTED"]), ("SKIP", ["MISSED"]), ("RUN_ALL", ["STARTED"])])
 @pytest.mark.story("36-005-E3")
 async def test_the_system_was_down_at_the_time(house: House, owner: Client, policy: str, results: list[str]) -> None:
@@ -185,8 +286,8 @@ async def test_the_system_was_down_for_many_of_the_times(house: House, owner: Cl
 @pytest.mark.story("36-005-E7")
 async def test_all_slots_are_taken_and_runs_queue_by_their_priority(house: House, owner: Client) -> None:
     account = await connect(owner, house)
-    admin = await admin_of(house)
-    await admin.execute("update account_slots set slots = 1")
+    version = (await owner.ask(SLOTS))["accountSlots"]["version"]
+    assert (await do(owner, UPDATE_SLOTS, slots=1, expectedVersion=version))["accountSlots"]["slots"] == 1
     workflow = await new_workflow(owner)
     usual = await new_schedule(owner, workflow, name="usual", priority="NORMAL")
     urgent = await new_schedule(owner, workflow, name="urgent", priority="URGENT")
@@ -200,10 +301,11 @@ async def test_all_slots_are_taken_and_runs_queue_by_their_priority(house: House
         await eventually(lambda: _has(owner, usual, 1))
         queued = [(await history(owner, schedule))[0]["job"] for schedule in (usual, urgent)]
         assert [job["state"] for job in queued] == ["READY", "READY"]
-        assert [job["priority"] for job in queued] in ([0, 20], ["NORMAL", "URGENT"])
+        places = [(await owner.ask(PLACE, id=job["id"]))["job"]["queuePosition"] for job in queued]
+        assert places == [2, 1]
+        assert [job["priority"] for job in queued] == ["NORMAL", "URGENT"]
         assert (await owner.job(sync["id"]))["state"] not in ENDED
         (first,), (second,) = await settled(owner, urgent), await settled(owner, usual)
-    await admin.close()
     assert at(first["startedAt"]) <= at(second["startedAt"])
     assert at(first["endedAt"]) <= at(second["startedAt"])
     assert at(second["nominalAt"]) < at(first["nominalAt"])

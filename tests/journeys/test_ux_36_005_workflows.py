@@ -70,7 +70,11 @@ async def test_all_kinds_of_steps_one_after_another(house: House, owner: Client)
     rows = list(csv.DictReader(io.StringIO(downloaded.decode("utf-8-sig"))))
     assert len(rows) == SMALL.contacts
     assert {row["E-mail"] for row in rows} == {contact["email"] or "" for contact in await contacts(owner)}
-    assert all(not value.startswith(("=", "+", "-", "@")) for row in rows for value in row.values())
+    listed = {contact["phone"] or "" for contact in await contacts(owner)}
+    assert any(phone.startswith("+") for phone in listed)
+    assert {row["Telephone"] for row in rows} == listed  # as they are: no spreadsheet runs a number
+    others = [value for row in rows for name, value in row.items() if name != "Telephone"]
+    assert all(not value.startswith(("=", "+", "-", "@")) for value in others)
     assert (attached["name"], attached["size"]) == (made["steps"][1]["file"]["name"], len(downloaded))
 
 
@@ -136,6 +140,35 @@ async def test_the_same_key_starts_one_run(shared_house: House) -> None:
     assert len(await runs_of(rachel.client, workflow)) == 1
 
 
+async def test_the_same_key_makes_one_workflow(shared_house: House) -> None:
+    rachel = await new_owner(shared_house)
+    given = {"name": "Leads", "steps": [REPORT, wait(5)], "idempotencyKey": "k"}
+    first, second = [(await do(rachel.client, CREATE_WORKFLOW, **given))["workflow"] for _ in range(2)]
+    assert first["id"] == second["id"]
+    assert (await rachel.ask("{ workflows { totalCount } }"))["workflows"]["totalCount"] == 1
+    (reused,) = (await send(rachel.client, CREATE_WORKFLOW, **given | {"steps": [wait(6)]}))["userErrors"]
+    assert reused["code"] == "API-008"
+
+
+async def test_a_run_that_somebody_asked_for_stands_in_the_audit_log(shared_house: House) -> None:
+    rachel = await new_owner(shared_house)
+    workflow = await new_workflow(rachel.client)
+    for _ in range(2):
+        await run(rachel.client, workflow, idempotencyKey="k")
+    log = await rachel.ask("query ($id: ID) { auditLog(subjectId: $id) { nodes { action } } }", id=workflow["id"])
+    assert [entry["action"] for entry in log["auditLog"]["nodes"]] == ["workflow.run", "workflow.create"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "title"),
+    [(1, "Wait 1 second"), (3_600, "Wait 1 hour"), (5_400, "Wait 1 hour 30 minutes"), (2_592_000, "Wait 30 days")],
+)
+async def test_a_wait_is_told_in_people_s_units(shared_house: House, seconds: int, title: str) -> None:
+    rachel = await new_owner(shared_house)
+    (step,) = (await new_workflow(rachel.client, wait(seconds)))["steps"]
+    assert step["title"] == title
+
+
 @pytest.mark.parametrize(
     ("steps", "code", "field"),
     [
@@ -145,6 +178,7 @@ async def test_the_same_key_starts_one_run(shared_house: House) -> None:
         ([REPORT, wait(0)], "WFL-001", ["steps", "1", "wait", "seconds"]),
         ([wait(2_592_001)], "WFL-001", ["steps", "0", "wait", "seconds"]),
         ([notify()], "WFL-001", ["steps", "0", "notify", "recipients"]),
+        ([notify(*["a@b.example"] * 51)], "WFL-001", ["steps", "0", "notify", "recipients"]),
         ([notify("a@b.example", "nobody")], "API-002", ["steps", "0", "notify", "recipients", "1"]),
         ([notify("a@b.example", subject=" ")], "WFL-001", ["steps", "0", "notify", "subject"]),
         ([{"job": {"locationId": "job_0"}}], "API-002", ["steps", "0", "job", "locationId"]),

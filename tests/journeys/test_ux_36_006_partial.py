@@ -1,5 +1,6 @@
 """UX-36-006: a job of which a part succeeded goes on with the rest alone; and people are told of failures, not of retries."""
 
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.factories.crm import RUN, connect, contacts, location_of, start_sync,
 from tests.factories.engine import eventually
 from tests.factories.house import House
 from tests.factories.recovery import SEARCH, decide, details, location, retry, told
+from tests.factories.workflows import REPORT, RUN_WORKFLOW, do, new_workflow, wait
 
 
 async def edited(owner: Client, house: House) -> tuple[str, list[dict[str, Any]]]:
@@ -108,11 +110,34 @@ async def test_the_first_failure_and_the_last_are_told_and_none_between(house: H
             await make_due(database_url)
         await owner.until(job_id, "FAILED")
         (last,) = await eventually(lambda: told(owner, "JOB_FAILED"))
+        (mail,) = await eventually(lambda: _alerts(house))
     (first,) = await told(owner, "JOB_FIRST_FAILURE")
-    assert (first["jobId"], first["jobState"]) == (job_id, "backoff")
-    assert (last["jobId"], last["jobState"]) == (job_id, "failed")
+    assert (first["jobId"], first["jobState"]) == (job_id, "BACKOFF")
+    assert (last["jobId"], last["jobState"]) == (job_id, "FAILED")
     assert last["url"].endswith(f"/jobs/{job_id}")
     assert [(each["number"], each["errorCode"], each["httpStatus"]) for each in last["attempts"]] == [
         (number, "API-012", 503) for number in (1, 2, 3)
     ]
     assert all(each["endedAt"] for each in last["attempts"])
+    assert job_id in mail["text"]
+    assert last["url"] in mail["text"]
+    attempts = re.findall(r"Attempt (\d): failed \[API-012, HTTP 503\] (GoHighLevel\S* .+)", mail["text"])
+    assert [number for number, _ in attempts] == ["1", "2", "3"]
+
+
+async def _alerts(house: House) -> list[dict[str, Any]]:
+    return [mail for mail in house.inbox() if mail["subject"].startswith("ALERT: ")]
+
+
+async def test_a_workflow_in_the_middle_of_its_run_says_that_it_goes_on(house: House, owner: Client) -> None:
+    """To wait as it was told is no failure, and costs no attempt in the words for people."""
+    asleep = (await do(owner, RUN_WORKFLOW, id=(await new_workflow(owner, REPORT, wait(600)))["id"]))["job"]["id"]
+    short = (await do(owner, RUN_WORKFLOW, id=(await new_workflow(owner, wait(1)))["id"]))["job"]["id"]
+    async with house.workers():
+        await owner.until(asleep, "SCHEDULED")
+        assert (await details(owner, asleep))["statusText"] == "Waiting - goes on in 10 minutes"
+        (error,) = (await retry(owner, asleep))["userErrors"]
+        assert error["message"] == "This job cannot be retried: it goes on by itself."
+        done = await owner.until(short)
+    assert (done["state"], done["attempt"]) == ("SUCCEEDED", 2)
+    assert (await details(owner, short))["statusText"] == "Completed"

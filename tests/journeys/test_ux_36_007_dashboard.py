@@ -1,4 +1,7 @@
-"""UX-36-007: one overview of all jobs, which keeps itself up to date."""
+"""UX-36-007: one overview of all jobs, which keeps itself up to date.
+
+client-side: 36-007-E3 that the list is shown as stale while there is no network; where it goes on afterwards is tested here
+"""
 
 import asyncio
 import time
@@ -81,7 +84,7 @@ async def test_the_numbers_are_those_of_the_rows(shared_house: House) -> None:
         await add(unit, CallContacts.kind, S.SUCCEEDED, 1, finished_at=sa.func.now() - sa.text("interval '25 hours'"))
         await add(unit, CallContacts.kind, S.FAILED, 1, archived_at=sa.func.now())
         await add(unit, Sweep.kind, S.READY, 7)
-    expected = {"active": 7, "queued": 4, "scheduled": 2, "retrying": 2, "waiting": 2, "paused": 4}
+    expected = {"active": 7, "queued": 2, "blocked": 2, "scheduled": 2, "retrying": 2, "waiting": 2, "paused": 4}
     expected |= {"completed24h": 4, "failed24h": 2, "cancelled24h": 4}
     found = await summary(owner)
     assert {name: found[name] for name in expected} == expected
@@ -89,11 +92,19 @@ async def test_the_numbers_are_those_of_the_rows(shared_house: House) -> None:
         (SyncEmail.kind, 0, 6),
         (CallContacts.kind, 4, 1),
     ]
-    for name, group in (("active", "ACTIVE"), ("queued", "QUEUED"), ("paused", "PAUSED"), ("completed24h", "COMPLETED")):
+    for name, group in (
+        ("active", "ACTIVE"),
+        ("queued", "QUEUED"),
+        ("blocked", "BLOCKED"),
+        ("paused", "PAUSED"),
+        ("completed24h", "COMPLETED"),
+    ):
         page = (await owner.ask(JOBS, filter={"statusGroups": [group], "finishedSince": None}))["jobs"]
         assert page["totalCount"] == expected[name] + (group == "COMPLETED"), group
         assert {node["statusGroup"] for node in page["nodes"]} == {group}
     assert (await summary(owner, kinds=[CallContacts.kind]))["paused"] == 4
+    queue = (await owner.ask("{ jobQueue { waiting(first: 1) { totalCount } } }"))["jobQueue"]
+    assert queue["waiting"]["totalCount"] == found["queued"]
     assert not found["allPaused"]
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from db.models.files import File
 from db.models.jobs import Job, JobState
+from db.models.tenancy import ActorType
 from domain.jobs import export
 from tests.factories.house import House
 from tests.factories.people import Person, add_person, new_owner
@@ -18,8 +19,51 @@ from tests.factories.rows import add_location, gid, unit_of
 from tests.journeys.dashboard import CallContacts, Secret, SyncEmail, add, add_many, jobs
 
 S = JobState
+COLUMNS = [
+    "id",
+    "kind",
+    "title",
+    "state",
+    "status_group",
+    "lane",
+    "priority",
+    "version",
+    "sub_account_id",
+    "sub_account",
+    "created_at",
+    "run_at",
+    "started_at",
+    "finished_at",
+    "deadline_at",
+    "paused_at",
+    "archived_at",
+    "expired_at",
+    "duration_seconds",
+    "execution_seconds",
+    "attempts",
+    "failures",
+    "max_retries",
+    "timeout_seconds",
+    "waiting_for",
+    "phase",
+    "done",
+    "total",
+    "percent",
+    "rate",
+    "eta_at",
+    "message",
+    "result",
+    "error_code",
+    "error_message",
+    "attention",
+    "attention_at",
+    "origin_type",
+    "origin_id",
+    "origin_name",
+    "request_id",
+]
 EXPORT = """mutation ($input: ExportJobsInput!) { exportJobs(input: $input) {
-  export { job { id state } file { id } } userErrors { code message field } } }"""
+  job { id } export { id job { id state } file { id } } userErrors { code message field } } }"""
 RESULT = "query ($id: ID!) { job(id: $id) { state message result file { name mediaType size downloadUrl } } }"
 
 
@@ -27,7 +71,8 @@ async def ask(person: Person, **given: Any) -> str:
     """The id of the export's job."""
     payload = (await person.ask(EXPORT, input=given))["exportJobs"]
     assert payload["userErrors"] == []
-    job_id: str = payload["export"]["job"]["id"]
+    job_id: str = payload["job"]["id"]
+    assert payload["export"]["job"]["id"] == job_id
     return job_id
 
 
@@ -51,16 +96,20 @@ async def test_the_file_has_all_that_is_known_of_the_jobs_of_the_list(house: Hou
             "error_message": "-2+3",
             "origin_name": "\tTab",
             "location_id": place.id,
+            "origin_type": ActorType.USER,
+            "origin_id": owner.user_id,
         }
         (failed,) = await add(unit, CallContacts.kind, S.FAILED, error_code="GHL-012", **hostile, done=8, total=20)
         await add(unit, CallContacts.kind, S.SUCCEEDED, title='Has "quotes", commas\nand lines', result={"calls": 3})
         await add(unit, SyncEmail.kind)
     async with house.workers():
-        job, rows = await download(house, owner, await ask(owner, filter={"kinds": [CallContacts.kind]}))
+        job_id = await ask(owner, filter={"kinds": [CallContacts.kind]})
+        job, rows = await download(house, owner, job_id)
     shown = [each["id"] for each in await jobs(owner, kinds=[CallContacts.kind])]
     assert [row["id"] for row in rows] == shown, "the same as the list's, in its order"
     row = next(row for row in rows if row["id"] == gid("job", failed))
-    assert tuple(row) == export.COLUMNS
+    assert list(row) == COLUMNS
+    assert (row["origin_type"], row["origin_id"]) == ("user", owner.gid)
     assert (row["title"], row["message"], row["error_message"]) == ("'=HYPERLINK(1)", "'@SUM(1)", "'-2+3")
     assert row["origin_name"] == "'\tTab"
     assert (row["sub_account"], row["sub_account_id"]) == ("Größe & Söhne", gid("location", place))
@@ -72,6 +121,11 @@ async def test_the_file_has_all_that_is_known_of_the_jobs_of_the_list(house: Hou
     assert job["result"]["jobs"] == 2
     assert job["file"]["mediaType"] == "text/csv; charset=utf-8"
     assert job["message"] == "2 jobs exported"
+    subject = """query ($id: ID!) { job(id: $id) { subject { __typename id
+      ... on JobExport { job { id } file { name } } } } }"""
+    made = (await owner.ask(subject, id=job_id))["job"]["subject"]
+    assert (made["__typename"], made["job"]["id"], made["file"]["name"]) == ("JobExport", job_id, job["file"]["name"])
+    assert (await owner.ask("query ($id: ID!) { node(id: $id) { id } }", id=made["id"]))["node"] == {"id": made["id"]}
 
 
 @pytest.mark.story("36-007-S5")

@@ -51,8 +51,8 @@ async def test_each_filter_leaves_just_what_fits(shared_house: House) -> None:
     async with unit_of(shared_house, owner.account_id) as unit:
         place = await add_location(unit)
         await add(unit, CallContacts.kind, S.RUNNING, title="a", location_id=place.id, origin_id=owner.user_id)
-        await add(unit, state=S.FAILED, title="b", error_code="GHL-012", origin_type=ActorType.API_KEY, priority=5)
-        await add(unit, state=S.READY, title="c", paused_at=sa.func.now(), attention=Attention.RESOLVED)
+        await add(unit, state=S.FAILED, title="b", error_code="GHL-012", origin_type=ActorType.API_KEY, priority=15)
+        await add(unit, state=S.READY, title="c", priority=-11, paused_at=sa.func.now(), attention=Attention.RESOLVED)
         await add(unit, state=S.SUCCEEDED, title="d", archived_at=sa.func.now())
         when = datetime(2026, 3, 1, 12, tzinfo=UTC)
         await add(unit, state=S.SUCCEEDED, title="e")
@@ -66,7 +66,9 @@ async def test_each_filter_leaves_just_what_fits(shared_house: House) -> None:
         ({"originId": owner.gid}, "a"),
         ({"originTypes": ["API_KEY", "SYSTEM"]}, "bf"),
         ({"errorCodes": ["GHL-012", "x"]}, "b"),
-        ({"priorities": [5, 6]}, "b"),
+        ({"priorities": ["LOW", "HIGH"]}, "bc"),
+        ({"priorities": ["NORMAL"]}, "aef"),
+        ({"priorities": ["URGENT"]}, ""),
         ({"paused": True}, "c"),
         ({"paused": False}, "abef"),
         ({"statusGroups": ["PAUSED", "FAILED"]}, "bc"),

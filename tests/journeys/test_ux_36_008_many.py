@@ -1,6 +1,7 @@
 """UX-36-008 and beyond: many jobs at once, and jobs that follow others."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,19 @@ from domain.runtime import Runtime
 from tests.factories.engine import Bulky, Scripted, play
 from tests.factories.house import House
 from tests.factories.people import Person, add_person, new_owner
-from tests.factories.queue import CANCEL, DEPEND, act, ask_for, audited, done, job_of, titles
+from tests.factories.queue import (
+    CANCEL,
+    DEPEND,
+    FREE,
+    PAUSE,
+    act,
+    ask_for,
+    audited,
+    done,
+    job_of,
+    let_run,
+    titles,
+)
 
 _PAYLOAD = """{ job { id title state result } userErrors { __typename code message field
   ... on CountChangedError { actual } } }"""
@@ -20,7 +33,8 @@ DOCUMENTS = {
     for name in ("cancelJobs", "retryJobs", "pauseJobs", "resumeJobs", "archiveJobs")
 }
 COUNT = "query ($filter: JobFilterInput) { jobs(filter: $filter) { totalCount } }"
-QUEUED = {"kinds": [Scripted.kind]}
+# Of a lane that nobody works for here, so that they stay where they are.
+QUEUED = {"kinds": [Bulky.kind]}
 
 
 @pytest.fixture
@@ -44,11 +58,11 @@ async def change(person: Person, name: str, **given: Any) -> dict[str, Any]:
 
 async def test_a_filter_changes_all_that_fit_and_nothing_else(house: House, alex: Person) -> None:
     for number in range(60):
-        await ask_for(house, alex, f"Job {number}")
-    other = await ask_for(house, alex, "Other", Bulky(), location_id=None)
+        await ask_for(house, alex, f"Job {number}", Bulky())
+    other = await ask_for(house, alex, "Other", run_at=datetime.now(UTC) + timedelta(days=1))
     seen = await count(alex, **QUEUED)
     assert seen == 60
-    async with house.workers(Lane.BULK):
+    async with house.workers(Lane.INTERACTIVE):
         paused = await change(alex, "pauseJobs", filter=QUEUED, expectedCount=seen)
         assert paused == {"matched": 60, "changed": 60, "unchanged": 0}
         assert await titles(alex) == []
@@ -58,7 +72,7 @@ async def test_a_filter_changes_all_that_fit_and_nothing_else(house: House, alex
         assert again == {"matched": 60, "changed": 0, "unchanged": 60}
         cancelled = await change(alex, "cancelJobs", filter=QUEUED, expectedCount=60)
         assert cancelled["changed"] == 60
-        assert await count(alex, kinds=[Scripted.kind], states=["CANCELLED"]) == 60
+        assert await count(alex, kinds=[Bulky.kind], states=["CANCELLED"]) == 60
         retried = await change(alex, "retryJobs", filter={**QUEUED, "states": ["CANCELLED"]}, expectedCount=60)
         assert retried["changed"] == 60
         await change(alex, "cancelJobs", filter=QUEUED, expectedCount=60)
@@ -69,9 +83,40 @@ async def test_a_filter_changes_all_that_fit_and_nothing_else(house: House, alex
     assert (await job_of(alex, other))["pausedAt"] is None
 
 
+async def test_a_change_does_not_wait_for_the_slots_of_what_it_stops(house: House, alex: Person) -> None:
+    async def script(job: Running[Scripted], runtime: Runtime) -> Done:
+        while True:
+            await asyncio.sleep(0.01)
+            async with job.unit() as unit:
+                await job.advance(unit, done=0)
+
+    await let_run(alex, 1)
+    jobs = [await ask_for(house, alex, title, play(script)) for title in ("slow", "next", "last")]
+    wanted = {"kinds": [Scripted.kind]}
+    async with house.workers(Lane.INTERACTIVE):
+        await alex.client.until(jobs[0], "RUNNING")
+        asked = await done(alex, DOCUMENTS["cancelJobs"], filter=wanted, expectedCount=3)
+        assert await count(alex) == 3  # it is none of those that people see, count and change
+        assert (await alex.client.until(asked["job"]["id"]))["state"] == "SUCCEEDED"
+        for job_id in jobs:
+            assert (await alex.client.until(job_id))["state"] == "CANCELLED"
+
+
+async def test_only_the_jobs_that_were_counted_are_changed(house: House, alex: Person) -> None:
+    jobs = {title: await ask_for(house, alex, title, Bulky()) for title in "AB"}
+    given = {"filter": {**QUEUED, "paused": False}, "expectedCount": 2}
+    held = (await done(alex, DOCUMENTS["cancelJobs"], **given))["job"]  # nobody is there yet to do it
+    await done(alex, PAUSE, id=jobs["A"])
+    jobs["C"] = await ask_for(house, alex, "C", Bulky())
+    async with house.workers(Lane.INTERACTIVE):
+        await alex.client.until(held["id"], "SUCCEEDED")
+    states = [(await job_of(alex, job_id))["state"] for job_id in jobs.values()]
+    assert states == ["CANCELLED", "CANCELLED", "READY"]
+
+
 async def test_a_number_that_is_no_longer_true_is_refused_with_the_true_one(house: House, alex: Person) -> None:
     for title in "AB":
-        await ask_for(house, alex, title)
+        await ask_for(house, alex, title, Bulky())
     payload = await act(alex, DOCUMENTS["cancelJobs"], filter=QUEUED, expectedCount=1)
     (error,) = payload["userErrors"]
     assert (error["__typename"], error["code"], error["actual"]) == ("CountChangedError", "BGJ-055", 2)
@@ -80,12 +125,12 @@ async def test_a_number_that_is_no_longer_true_is_refused_with_the_true_one(hous
 
 
 async def test_ids_change_just_these_and_must_all_be_there(house: House, alex: Person) -> None:
-    jobs = {title: await ask_for(house, alex, title) for title in "ABC"}
+    jobs = {title: await ask_for(house, alex, title, Bulky()) for title in "ABC"}
     stranger = await new_owner(house)
-    foreign = await ask_for(house, stranger, "D")
+    foreign = await ask_for(house, stranger, "D", Bulky())
     payload = await act(alex, DOCUMENTS["pauseJobs"], ids=[jobs["A"], foreign])
     assert [(error["code"], error["field"]) for error in payload["userErrors"]] == [("API-003", ["ids"])]
-    async with house.workers(Lane.BULK):
+    async with house.workers(Lane.INTERACTIVE):
         assert (await change(alex, "pauseJobs", ids=[jobs["A"], jobs["C"]]))["changed"] == 2
     assert await titles(alex) == ["B"]
     assert await titles(stranger) == ["D"]
@@ -107,7 +152,7 @@ async def test_a_selection_that_makes_no_sense_is_refused(alex: Person, given: d
 
 
 async def test_the_same_key_asks_once(house: House, alex: Person) -> None:
-    await ask_for(house, alex, "A")
+    await ask_for(house, alex, "A", Bulky())
     given: dict[str, Any] = {"filter": QUEUED, "expectedCount": 1, "idempotencyKey": "once"}
     first = (await done(alex, DOCUMENTS["cancelJobs"], **given))["job"]
     again = (await done(alex, DOCUMENTS["cancelJobs"], **given))["job"]
@@ -119,8 +164,8 @@ async def test_the_same_key_asks_once(house: House, alex: Person) -> None:
 
 async def test_many_changes_are_audited_as_whoever_asked(house: House, alex: Person) -> None:
     member = await add_person(house, alex, "MEMBER")
-    job_id = await ask_for(house, alex, "A")
-    async with house.workers(Lane.BULK):
+    job_id = await ask_for(house, alex, "A", Bulky())
+    async with house.workers(Lane.INTERACTIVE):
         await change(member, "pauseJobs", ids=[job_id])
     (entry,) = await audited(alex, job_id)
     assert (entry["action"], entry["actorName"]) == ("job.pause", "The member")
@@ -154,6 +199,24 @@ async def test_a_child_starts_after_its_parent_and_is_skipped_without_it(house: 
         may_end.set()
         assert (await alex.client.until(jobs["child"]))["state"] == "SUCCEEDED"
     assert order == ["parent", "child"]
+
+
+async def test_a_child_that_is_let_go_waits_only_for_what_is_left(house: House, alex: Person) -> None:
+    jobs = {title: await ask_for(house, alex, title, Bulky()) for title in ("child", "first", "second")}
+    for parent in ("first", "second"):
+        await done(alex, DEPEND, jobId=jobs["child"], dependsOnId=jobs[parent])
+    freed = await done(alex, FREE, jobId=jobs["child"], dependsOnId=jobs["first"])
+    assert (freed["job"]["state"], freed["notice"]) == ("BLOCKED", None)
+    assert [edge["job"]["id"] for edge in (await job_of(alex, jobs["child"]))["dependsOn"]] == [jobs["second"]]
+    again = await done(alex, FREE, jobId=jobs["child"], dependsOnId=jobs["first"])
+    assert (again["job"]["state"], again["notice"]) == ("BLOCKED", "It does not wait for that job.")
+    await done(alex, PAUSE, id=jobs["second"])
+    freed = await done(alex, FREE, jobId=jobs["child"], dependsOnId=jobs["second"])
+    assert freed["job"]["state"] == "READY"
+    assert "child" in await titles(alex)
+    stranger = await new_owner(house)
+    (error,) = (await act(stranger, FREE, jobId=jobs["child"], dependsOnId=jobs["first"]))["userErrors"]
+    assert (error["code"], error["field"]) == ("API-003", ["jobId"])
 
 
 async def test_dependencies_that_cannot_be_are_refused(house: House, alex: Person) -> None:

@@ -51,8 +51,8 @@ async def test_a_kind_has_a_default_priority_that_new_jobs_take(house: House, al
     settings = await decide(alex, priority="HIGH")
     assert (settings["priority"], settings["decided"], settings["setBy"]) == ("HIGH", ["priority"], "MEMBER")
     after = await ask_for(house, alex, "after")
-    assert (await job_of(alex, before))["priorityLevel"] == "NORMAL"
-    assert (await job_of(alex, after))["priorityLevel"] == "HIGH"
+    assert (await job_of(alex, before))["priority"] == "NORMAL"
+    assert (await job_of(alex, after))["priority"] == "HIGH"
     assert await titles(alex) == ["after", "before"]
     settings = await decide(alex, priority=None)
     assert (settings["priority"], settings["decided"], settings["setBy"]) == ("NORMAL", [], None)

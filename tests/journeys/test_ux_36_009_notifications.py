@@ -30,7 +30,7 @@ from tests.factories.notices import (
 )
 from tests.factories.people import Person, add_person, new_owner
 
-WATCH = """subscription ($after: String) { notificationReceived(after: $after) {
+WATCH = """subscription ($after: String) { notificationReceived(afterCursor: $after) {
   kind cursor unreadCount readIds notifications { id title count event muted items { jobId } } } }"""
 
 
@@ -77,7 +77,7 @@ async def test_a_failure_is_told_everywhere_with_what_went_wrong(house: House, l
     assert "FAILED" in str(message["blocks"])
     assert (notification["event"], notification["critical"]) == ("JOB_FAILED", True)
     (item,) = notification["items"]
-    assert (item["jobId"], item["jobKind"], item["jobState"]) == (gid, "test.report", "failed")
+    assert (item["jobId"], item["jobKind"], item["jobState"]) == (gid, "test.report", "FAILED")
     assert item["error"] == "API timeout & <more>"
     assert [attempt["httpStatus"] for attempt in item["attempts"]] == [422]
 

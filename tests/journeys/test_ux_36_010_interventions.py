@@ -1,13 +1,14 @@
 """UX-36-010: notes, resolutions, archive, and jobs that cannot go on as they stand; every intervention is on record."""
 
-from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from domain.jobs import retention
 from domain.recovery import suspension
+from jobs import housekeeping
 from tests.factories.client import Client
 from tests.factories.crm import start_sync
+from tests.factories.engine import eventually
 from tests.factories.house import House
 from tests.factories.people import add_person, new_owner
 from tests.factories.recovery import SEARCH, act, details, failed_sync, location, retry, run_sql, support, told
@@ -45,6 +46,13 @@ async def test_support_and_customer_write_to_each_other_about_a_job(house: House
     assert [note["isInternal"] for note in ours] == [False, False, True]
     written = [item["body"] for item in await told(owner, "NOTE_ADDED")]
     assert written == ["What changed on Monday?"]  # what the customer wrote, and what is internal, is told to nobody
+
+    listed = "query ($of: Boolean) { jobs(filter: {awaitsReply: $of}) { nodes { id lastNoteBy } } }"
+    (asked,) = (await tom.ask(listed, of=True))["jobs"]["nodes"]
+    assert (asked, (await tom.ask(listed, of=False))["jobs"]["nodes"]) == ({"id": job_id, "lastNoteBy": "USER"}, [])
+    await act(tom, "addJobNote", job_id, note="Then try again now.")
+    assert (await tom.ask(listed, of=True))["jobs"]["nodes"] == []
+    assert (await tom.ask(listed, of=False))["jobs"]["nodes"] == [{"id": job_id, "lastNoteBy": "SUPPORT"}]
 
     refused = await act(owner, "addJobNote", job_id, note="Psst", internal=True)
     assert refused["userErrors"][0]["code"] == "API-004"
@@ -84,6 +92,8 @@ async def test_only_support_and_managers_say_that_something_has_to_be_done(house
     for mutation, more in (("markJobRequiresAction", {"note": "x"}), ("resolveJob", {}), ("undoJobResolution", {})):
         assert (await act(member.client, mutation, job_id, **more))["userErrors"][0]["code"] == "API-004"
     assert (await act(person.client, "markJobRequiresAction", job_id, note="Call them"))["userErrors"] == []
+    assert [item["body"] for item in await told(member.client, "REQUIRES_ACTION")] == ["Call them"]
+    assert await told(person.client, "REQUIRES_ACTION") == []  # who says so knows it
     stranger = await new_owner(house)
     assert (await act(stranger.client, "resolveJob", job_id))["userErrors"][0]["code"] == "API-003"
 
@@ -159,11 +169,16 @@ async def test_a_damaged_request_is_neither_run_nor_retried(house: House, owner:
 @pytest.mark.story("36-010-E6")
 async def test_a_job_that_retention_has_emptied_is_too_old_to_retry(house: House, owner: Client, database_url: str) -> None:
     job_id = await a_failed_job(house, owner)
-    await run_sql(database_url, "update job set finished_at = now() - interval '400 days'")
-    async with unit_of(house, await account_id_of(owner)) as unit:
-        assert await retention.drop_payloads(unit, timedelta(days=90)) == 1
-    job = await details(owner, job_id)
-    assert job["expiredAt"]
+    await run_sql(database_url, "update job set finished_at = now() - interval '31 days'")
+    await run_sql(database_url, "update account_slots set retention_at = now()")
+    async with house.workers():
+        await housekeeping.ask_for_retention(house.runtime)
+
+        async def expired() -> dict[str, Any] | None:
+            found = await details(owner, job_id)
+            return found if found["expiredAt"] else None
+
+        job = await eventually(expired)
     assert (job["recoverable"], job["recoveryOptions"]) == (False, ["ASK_AGAIN", "ARCHIVE"])
     (error,) = (await retry(owner, job_id))["userErrors"]
     assert (error["code"], error["recoveryOptions"]) == ("BGJ-022", ["ASK_AGAIN", "ARCHIVE"])

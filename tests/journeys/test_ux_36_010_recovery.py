@@ -78,12 +78,11 @@ async def test_toms_ticket_from_the_lost_authorisation_to_the_finished_sync(hous
     assert again <= 11 - 4  # from the checkpoint, not from the beginning
     ended = await details(owner, job_id)
     assert ended["attention"] == "RESOLVED"  # by itself, since it did what it was asked for
-    (entry,) = ended["interventions"]
-    assert (entry["action"], entry["actorType"], entry["actorName"]) == (
-        "job.require_action",
-        "SUPPORT",
-        "Owner of Support",
-    )
+    assert [(entry["action"], entry["actorType"], entry["actorName"]) for entry in ended["interventions"]] == [
+        ("job.require_action", "SUPPORT", "Owner of Support"),
+        ("job.resolve", "SYSTEM", "Bottleneck-Bots"),
+    ]
+    assert ended["interventions"][1]["details"] == {"before": "requires_action", "why": "the job succeeded"}
 
 
 @pytest.mark.story("36-010-S1", "36-010-B2")

@@ -8,6 +8,7 @@ from domain.vendors.sandbox.gohighlevel import seed
 from tests.factories.client import Client
 from tests.factories.crm import connect, location_of, start_sync, sync
 from tests.factories.house import House
+from tests.factories.recovery import told
 
 ACCOUNTS = """{ ghlAccounts { totalCount nodes { id companyId name status missingScopes { name } accessExpiresAt version
   lastTest { ok latencyMs failures checkedAt } locations(first: 100) { totalCount nodes { id status } } } } }"""
@@ -120,6 +121,7 @@ async def test_a_revoked_authorisation_waits_for_the_user_and_goes_on_afterwards
         waiting = await owner.until(job["id"], "WAITING")
         assert waiting["errorCode"] == "GHL-001"
         assert (await owner.ask(ACCOUNTS))["ghlAccounts"]["nodes"][0]["status"] == "REAUTHORIZATION_REQUIRED"
+        assert len(await told(owner, "INTEGRATION_DISCONNECTED")) == 1
         again = await connect(owner, house)
         assert again["id"] == account["id"]
         done = await owner.until(job["id"])
@@ -139,6 +141,9 @@ async def test_a_sync_that_cannot_start_for_want_of_authorisation_says_so(house:
         input={"locationId": location_of(account, SMALL.id)},
     )
     assert refused["startContactSync"]["userErrors"] == [{"code": "GHL-001", "accountId": account["id"]}]
+    await owner.ask(TEST, id=account["id"])
+    (notice,) = await told(owner, "INTEGRATION_DISCONNECTED")  # once, however often it is tried
+    assert notice["title"] == f"{account['name']} must be connected to GoHighLevel again"
 
 
 @pytest.mark.story("38-001-E3")

@@ -88,6 +88,19 @@ async def test_who_may_not_change_settings_sees_and_does_nothing(house: House) -
     assert (await stranger.ask(LOG, id=endpoint["id"]))["node"] is None
 
 
+async def test_an_endpoint_that_is_made_with_the_same_key_is_made_once(house: House, owner: Client) -> None:
+    given = {"url": hook(house), "eventTypes": ["JOB_FAILED"], "idempotencyKey": "crm"}
+    first, again = [(await owner.ask(CREATE, input=given))["createWebhookEndpoint"] for _ in range(2)]
+    assert first["webhookEndpoint"]["eventTypes"] == ["JOB_FAILED"]
+    assert again == first, "whoever lost the answer has the secret, too"
+    listed = await owner.ask("{ webhookEndpoints(first: 5) { totalCount } }")
+    assert listed["webhookEndpoints"]["totalCount"] == 1
+    other = (await owner.ask(CREATE, input={**given, "url": hook(house, "other")}))["createWebhookEndpoint"]
+    assert [error["code"] for error in other["userErrors"]] == ["API-008"]
+    await owner.ask(ROTATE, input={"id": first["webhookEndpoint"]["id"]})
+    assert (await owner.ask(CREATE, input=given))["createWebhookEndpoint"]["secret"] is None
+
+
 async def test_stale_changes_and_too_many_endpoints_are_refused_and_a_deleted_one_is_gone(house: House, owner: Client) -> None:
     endpoint, _ = await create(owner, hook(house))
     stale = {"id": endpoint["id"], "expectedVersion": 7, "description": "x"}
@@ -104,3 +117,17 @@ async def test_stale_changes_and_too_many_endpoints_are_refused_and_a_deleted_on
     assert (await owner.ask(LOG, id=endpoint["id"]))["node"] is None
     listed = await owner.ask("{ webhookEndpoints(first: 5) { totalCount nodes { id } pageInfo { hasNextPage } } }")
     assert (listed["webhookEndpoints"]["totalCount"], len(listed["webhookEndpoints"]["nodes"])) == (9, 5)
+
+
+async def test_the_audit_log_has_hosts_and_not_urls_that_may_be_secret(house: House, owner: Client) -> None:
+    endpoint, _ = await create(owner, "https://hooks.example/t0ken?key=t0ken")
+    changed = {"id": endpoint["id"], "expectedVersion": 1, "url": "https://other.example/t0ken"}
+    assert (await owner.ask(UPDATE, input=changed))["updateWebhookEndpoint"]["userErrors"] == []
+    assert (await owner.ask(DELETE, input={"id": endpoint["id"]}))["deleteWebhookEndpoint"]["userErrors"] == []
+    async with database(house) as connection:
+        rows = await connection.fetch("select row_to_json(a)::text as line from audit_log as a where action like 'webhook.%'")
+    lines = " ".join(row["line"] for row in rows)
+    assert len(rows) == 3
+    assert "hooks.example" in lines
+    assert "other.example" in lines
+    assert "t0ken" not in lines

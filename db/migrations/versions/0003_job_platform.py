@@ -204,6 +204,13 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_notification_created_at"), "notification", ["created_at"], unique=False)
     op.create_index(
+        "ix_notification_critical",
+        "notification",
+        ["account_id", "user_id", "event", "gathers_until"],
+        unique=False,
+        postgresql_where=sa.text("critical"),
+    )
+    op.create_index(
         "ix_notification_cursor",
         "notification",
         ["account_id", "user_id", "xid", "number"],
@@ -349,7 +356,11 @@ def upgrade() -> None:
         op.f("ix_webhook_delivery_account_id_created_at"), "webhook_delivery", ["account_id", "created_at"], unique=False
     )
     op.create_index(
-        "ix_webhook_delivery_due", "webhook_delivery", ["next_at"], unique=False, postgresql_where=sa.text("state = 'pending'")
+        "ix_webhook_delivery_due",
+        "webhook_delivery",
+        ["endpoint_id", "next_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'pending'"),
     )
     op.create_index(
         "ix_webhook_delivery_endpoint",
@@ -420,7 +431,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_delivery_due",
         "delivery",
-        ["channel", "next_at"],
+        ["channel", "account_id", "next_at"],
         unique=False,
         postgresql_where=sa.text("state IN ('queued', 'sending')"),
     )
@@ -668,6 +679,20 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_job_note_account_id_job_id_id"), "job_note", ["account_id", "job_id", "id"], unique=False)
     op.create_table(
+        "job_target",
+        sa.Column("job_id", sa.Uuid(), nullable=False),
+        sa.Column("target_id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id", "job_id"],
+            ["job.account_id", "job.id"],
+            name=op.f("fk_job_target_account_id_job_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_job_target_account_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("job_id", "target_id", name=op.f("pk_job_target")),
+    )
+    op.create_table(
         "workflow_run",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("workflow_id", sa.Uuid(), nullable=False),
@@ -703,6 +728,7 @@ def upgrade() -> None:
     op.add_column("account_slots", sa.Column("retention_at", sa.TIMESTAMP(timezone=True), nullable=True))
     op.create_index(op.f("ix_account_slots_retention_at"), "account_slots", ["retention_at"], unique=False)
     op.add_column("job", sa.Column("args_digest", postgresql.BYTEA(), nullable=True))
+    op.add_column("job", sa.Column("takes_slot", sa.Boolean(), server_default=sa.text("true"), nullable=False))
     op.add_column("job", sa.Column("expired_at", sa.TIMESTAMP(timezone=True), nullable=True))
     op.add_column(
         "job",
@@ -762,7 +788,7 @@ def upgrade() -> None:
         "job",
         ["account_id", "kind"],
         unique=False,
-        postgresql_where=sa.text("state IN ('admitted', 'cancelling', 'running')"),
+        postgresql_where=sa.text("state IN ('admitted', 'cancelling', 'running') AND takes_slot"),
     )
     op.create_index(
         "ix_job_location",
@@ -784,7 +810,7 @@ def upgrade() -> None:
         "job",
         ["lane", "account_id", "kind", sa.literal_column("priority DESC"), "position"],
         unique=False,
-        postgresql_where=sa.text("state = 'ready' AND paused_at IS NULL"),
+        postgresql_where=sa.text("state = 'ready' AND paused_at IS NULL AND takes_slot"),
     )
     op.create_index(
         "ix_job_shown",
@@ -801,6 +827,13 @@ def upgrade() -> None:
         unique=False,
         postgresql_include=["kind", "paused_at"],
         postgresql_where=sa.text("archived_at IS NULL"),
+    )
+    op.create_index(
+        "ix_job_slotless",
+        "job",
+        ["account_id", "position"],
+        unique=False,
+        postgresql_where=sa.text("state = 'ready' AND paused_at IS NULL AND NOT takes_slot"),
     )
     op.create_index(
         "ix_job_unexpired",

@@ -12,6 +12,7 @@ OWNED = [
     "job_setting",
     "job_dependency",
     "job_item",
+    "job_target",
     "effect",
     "job_note",
     "file",

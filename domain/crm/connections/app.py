@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from db.models.crm.connections import Connection, ConnectionStatus, Location
 from domain import actor as actors
 from domain.actor import Actor
+from domain.crm.connections.lapses import lapse
 from domain.errors import NotFound, VendorUnauthorized
 from domain.tenancy.vault import Vault
 from domain.unit import Unit
@@ -118,8 +119,10 @@ class AgencyTokens:
             try:
                 return await self._refresh(unit, connection)
             except (GrantRefused, AccountSuspended) as error:
-                suspended = isinstance(error, AccountSuspended)
-                connection.status = ConnectionStatus.SUSPENDED if suspended else ConnectionStatus.REAUTHORIZATION_REQUIRED
+                if isinstance(error, AccountSuspended):
+                    connection.status = ConnectionStatus.SUSPENDED
+                else:
+                    await lapse(unit, connection)
                 connection.version += 1
                 unit.changed("connection", connection.id)
                 refused = error

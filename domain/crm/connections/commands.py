@@ -16,6 +16,7 @@ from domain import actor as actors
 from domain.actor import Actor, Scope
 from domain.crm.connections import directory
 from domain.crm.connections.app import GhlApp, LocationNotFound, ReauthorizationRequired
+from domain.crm.connections.lapses import lapse
 from domain.errors import Conflict, Invalid, NotFound, VendorFailed, VendorUnauthorized
 from domain.jobs import commands as jobs
 from domain.jobs.lifecycle import Transition, transition
@@ -58,6 +59,8 @@ async def test(app: GhlApp, actor: Actor, *, connection_id: UUID) -> Connection:
         connection.test_latency_ms = round((time.perf_counter() - started) * 1000)
         connection.test_failures = failures
         if status is not None and connection.version == seen:  # else somebody knows better by now
+            if status is ConnectionStatus.REAUTHORIZATION_REQUIRED:
+                await lapse(unit, connection)
             connection.status = status
         connection.version += 1
         unit.audit("connection.test", subject_type="connection", subject_id=connection.id, failures=failures)
@@ -214,6 +217,7 @@ async def wake_reauthorized(session: AsyncSession) -> list[Job]:
         sa.select(Job.id)
         .join(Connection, sa.and_(Connection.account_id == Job.account_id, Job.waiting_for == key))
         .where(Job.state == JobState.WAITING, Connection.status == ConnectionStatus.ACTIVE)
+        .limit(jobs.WAKES)
         .with_for_update(of=Job, skip_locked=True)
     )
     ids = (await session.scalars(query)).all()
@@ -237,6 +241,6 @@ async def require_reauthorization(app: GhlApp, *, account_id: UUID, connection_i
     async with app.open_unit(actors.system(account_id)) as unit:
         connection = await get(unit, connection_id, lock=True)
         if connection.status is ConnectionStatus.ACTIVE:
-            connection.status = ConnectionStatus.REAUTHORIZATION_REQUIRED
+            await lapse(unit, connection)
             connection.version += 1
             unit.changed("connection", connection.id)

@@ -2,13 +2,14 @@
 
 import hashlib
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from obstore.exceptions import BaseError
 
 from db.models.files import File
 from db.models.tenancy import ActorType
@@ -131,3 +132,46 @@ async def test_bytes_that_are_missing_are_named_as_such(engine: Engine, files: F
     await files.delete([file.storage_key, file.storage_key])
     with pytest.raises(FileGone):
         await content(files, file)
+
+
+class Watching(FileStore):
+    """A store that sees how many transactions wait while it deletes."""
+
+    def __init__(self, url: str, engine: Engine) -> None:
+        super().__init__(url)
+        self._engine = engine
+        self.batches: list[int] = []
+        self.most_open = 0
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """As ever."""
+        self.batches.append(len(keys))
+        held = await self._engine.sql("""select 1 from pg_stat_activity
+            where datname = current_database() and state like 'idle in transaction%'""")
+        self.most_open = max(self.most_open, len(held))
+        await super().delete(keys)
+
+
+async def test_no_transaction_waits_for_the_store(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_BATCH", 2)
+    watching = Watching(tmp_path.as_uri(), engine)
+    account_id = await engine.account()
+    gone = [await kept(engine, watching, account_id, b"x") for _ in range(3)]
+    await engine.sql("update file set expires_at = now() - interval '1 s'")
+    await watching.delete([gone[0].storage_key])  # a clock that died had begun
+    assert await store.delete_expired(engine.database, watching) == 3
+    assert (watching.batches, watching.most_open) == ([1, 2, 1], 0)
+    assert (objects(tmp_path), await engine.sql("select 1 from file")) == ([], [])
+
+
+async def test_rows_stay_until_the_store_has_answered(engine: Engine, files: FileStore, tmp_path: Path) -> None:
+    file = await kept(engine, files, await engine.account(), b"x")
+    await engine.sql("update file set expires_at = now() - interval '1 s'")
+    lies_at = tmp_path / "a" / "b" / file.storage_key
+    lies_at.unlink()
+    lies_at.mkdir()  # which cannot be deleted as an object can
+    with pytest.raises(BaseError):
+        await store.delete_expired(engine.database, files)
+    assert len(await engine.sql("select 1 from file")) == 1
+    lies_at.rmdir()
+    assert await store.delete_expired(engine.database, files) == 1

@@ -54,6 +54,7 @@ class Model:
     def move(self, to: JobState) -> None:
         assert to in MOVES[self.state]
         self.state, self.version, self.lapsed, self.due = to, self.version + 1, False, False
+        self.paused = self.paused and to not in TERMINAL
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import dataclass
 from uuid import UUID
 
 import pytest
@@ -263,3 +264,60 @@ async def test_dispatchers_at_once_never_exceed_the_slots_of_a_kind(engine: Engi
         leased = await engine.sql("select id, account_id from job where state = 'admitted'")
         assert Counter(row["account_id"] for row in leased) == accounts
         await engine.sql("update job set state = 'succeeded' where id = any($1::uuid[])", [row["id"] for row in leased])
+
+
+@dataclass(frozen=True)
+class Control(JobArgs, kind="test.control", title="A change of jobs", lane=Lane.INTERACTIVE, takes_slot=False):
+    """Takes no slot."""
+
+
+async def test_what_takes_no_slot_starts_while_all_slots_are_taken(engine: Engine) -> None:
+    account_id = await engine.account(slots=1)
+    await engine.capacity()
+    running = await engine.enqueue(account_id)
+    await engine.admit()
+    waiting = await engine.enqueue(account_id)
+    control = await engine.enqueue(account_id, Control())
+    assert [job.id for job in await engine.admit()] == [control.id]
+    assert await engine.admit() == []
+    await end(engine, running)  # and it does not keep others from a slot
+    assert [job.id for job in await engine.admit()] == [waiting.id]
+
+
+async def test_what_takes_no_slot_comes_first_and_paused_it_waits(engine: Engine) -> None:
+    account_id = await engine.account()
+    urgent = await engine.enqueue(account_id, priority=20)
+    controls = [await engine.enqueue(account_id, Control()) for _ in range(2)]
+    await engine.sql("update job set paused_at = now() where id = $1", controls[0].id)
+    await engine.capacity(2)
+    assert [job.id for job in await engine.admit()] == [controls[1].id, urgent.id]
+
+
+async def test_an_account_cannot_take_all_workers_with_what_takes_no_slot(engine: Engine) -> None:
+    crowd, single = await engine.account(), await engine.account()
+    for _ in range(5):
+        await engine.enqueue(crowd, Control())
+    await engine.enqueue(single, Control())
+    await engine.capacity()
+    assert Counter(job.account_id for job in await engine.admit(crowd)) == {crowd: admission.SLOTLESS}
+    admitted = await engine.admit()
+    assert Counter(job.account_id for job in admitted) == {single: 1}
+    assert await engine.admit() == []
+
+
+@pytest.mark.parametrize("dispatchers", [2, 4])
+async def test_dispatchers_at_once_admit_what_takes_no_slot_once(engine: Engine, dispatchers: int) -> None:
+    accounts = [await engine.account(slots=1) for _ in range(4)]
+    await engine.capacity(1000)
+    for _ in range(5):
+        for account_id in accounts:
+            await engine.enqueue(account_id)
+            await engine.enqueue(account_id, Control())
+        rounds = await asyncio.gather(*(engine.admit() for _ in range(dispatchers)))
+        ids = [job.id for jobs in rounds for job in jobs]
+        assert len(set(ids)) == len(ids)
+        leased = await engine.sql("select account_id, takes_slot from job where state = 'admitted'")
+        assert Counter((row["account_id"], row["takes_slot"]) for row in leased) == {
+            (account_id, takes): 1 for account_id in accounts for takes in (True, False)
+        }
+        await engine.sql("update job set state = 'succeeded' where state = 'admitted'")

@@ -1,19 +1,22 @@
 """One change for many jobs, batch by batch, and again after it was interrupted."""
 
 import asyncio
+from datetime import timedelta
 from uuid import UUID
 
 import orjson
 import pytest
 
-from db.models.jobs import Job, JobState, Lane
+from db.models.jobs import Job, JobState
 from domain import actor as actors
 from domain.errors import Invalid
-from domain.jobs import bulk
+from domain.jobs import bulk, retention
+from domain.jobs.args import waits_for_release
 from domain.jobs.bulk import Batch, BulkAction, ChangeJobs, Selection
 from domain.jobs.queries import JobFilter
 from jobs import runner
 from jobs.bulk import CHANGES
+from tests.domain.jobs.test_admission import COPY
 from tests.factories.engine import Engine
 
 READY = JobFilter(states=frozenset({JobState.READY}))
@@ -27,10 +30,9 @@ async def start(engine: Engine, account_id: UUID, action: BulkAction, wanted: Jo
 
 
 async def batch(engine: Engine, job: Job, after: UUID | None) -> Batch:
-    args = ChangeJobs.from_json(job.args)
-    change, _ = CHANGES[BulkAction(args.action)]
+    change, _ = CHANGES[BulkAction(ChangeJobs.from_json(job.args).action)]
     async with engine.runtime.unit(actors.system(job.account_id)) as unit:
-        done = await bulk.change_batch(unit, change, job_id=job.id, args=args, after=after)
+        done = await bulk.change_batch(unit, change, job_id=job.id, after=after)
         unit.lanes_to_admit.clear()
     return done
 
@@ -58,8 +60,8 @@ async def test_an_interrupted_change_goes_on_after_its_last_batch(engine: Engine
     first = await batch(engine, job, None)
     kept = {"after": str(first.last), "matched": first.matched, "changed": first.changed}
     await engine.sql("update job set checkpoint = $2::jsonb where id = $1", job.id, orjson.dumps(kept).decode())
-    await engine.capacity(lane=Lane.BULK)
-    (admitted,) = await engine.admit(lane=Lane.BULK)
+    await engine.capacity()
+    (admitted,) = await engine.admit(limit=1)
     claimed = await engine.claim(admitted)
     assert claimed is not None
     await runner.run(engine.runtime, claimed, draining=asyncio.Event())
@@ -100,7 +102,7 @@ async def test_somebody_sees_and_changes_only_what_they_may(engine: Engine) -> N
     account_id = await engine.account()
     job = await start(engine, account_id, BulkAction.CANCEL, READY, 0)
     async with engine.runtime.unit(actors.system(account_id)) as unit:
-        actor = await bulk.requester(unit, job_id=job.id, args=ChangeJobs("cancel", [], "", 0, ["jobs:read", "gone:long"]))
+        actor = await bulk.requester(unit, job_id=job.id, args=ChangeJobs("cancel", 0, ["jobs:read", "gone:long"]))
     assert [scope.value for scope in actor.scopes] == ["jobs:read"]
 
 
@@ -110,3 +112,53 @@ def test_a_selection_is_ids_or_a_filter(ids: list[UUID] | None) -> None:
         Selection(ids=ids)
     with pytest.raises(Invalid):
         Selection(ids=[UUID(int=1)], wanted=JobFilter())
+
+
+async def test_just_the_jobs_that_were_counted_are_changed(engine: Engine) -> None:
+    """One comes to fit the filter, and one ceases to, between the count and the change."""
+    account_id = await engine.account()
+    failed = [await engine.enqueue(account_id) for _ in range(2)]
+    late = await engine.enqueue(account_id)
+    await engine.sql("update job set state = 'failed' where id = any($1::uuid[])", [job.id for job in failed])
+    job = await start(engine, account_id, BulkAction.RETRY, JobFilter(states=frozenset({JobState.FAILED})), 2)
+    await engine.sql("update job set state = 'failed' where id = $1", late.id)
+    await engine.sql("update job set state = 'running' where id = $1", failed[0].id)
+    done = await batch(engine, job, None)
+    assert (done.matched, done.changed) == (2, 1)
+    states = [(await engine.job(each.id)).state for each in (*failed, late)]
+    assert states == [JobState.RUNNING, JobState.READY, JobState.FAILED]
+
+
+async def test_many_thousands_are_counted_and_kept(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    account_id = await engine.account()
+    one = await engine.enqueue(account_id)
+    await engine.sql(COPY, one.id, 20_000)
+    job = await start(engine, account_id, BulkAction.PAUSE, READY, 20_000)
+    (kept,) = await engine.sql("select count(*) from job_target where job_id = $1", job.id)
+    assert kept["count"] == 20_000
+    monkeypatch.setattr(bulk, "MAX_JOBS", 19_999)
+    with pytest.raises(Invalid, match="More than 19,999 jobs"):
+        await start(engine, account_id, BulkAction.PAUSE, READY, 20_000)
+
+
+async def test_what_was_to_be_changed_goes_with_the_arguments(engine: Engine) -> None:
+    account_id = await engine.account()
+    await engine.enqueue(account_id)
+    job = await start(engine, account_id, BulkAction.PAUSE, READY, 1)
+    await engine.sql("update job set state = 'succeeded', finished_at = now() - interval '2 days' where id = $1", job.id)
+    async with engine.runtime.unit(actors.system(account_id)) as unit:
+        assert await retention.drop_payloads(unit, timedelta(days=1)) == 1
+    assert await engine.sql("select 1 from job_target where job_id = $1", job.id) == []
+
+
+async def test_a_change_of_a_newer_release_waits_for_it(engine: Engine) -> None:
+    account_id = await engine.account()
+    await engine.enqueue(account_id)
+    job = await engine.enqueue(account_id, ChangeJobs(action="teleport", count=1, scopes=[]))
+    await engine.capacity(lane=job.lane)
+    admitted = {each.id: each for each in await engine.admit(account_id, lane=job.lane)}
+    claimed = await engine.claim(admitted[job.id])
+    assert claimed is not None
+    await runner.run(engine.runtime, claimed, draining=asyncio.Event())
+    waiting = await engine.job(job.id)
+    assert (waiting.state, waiting.waiting_for) == (JobState.WAITING, waits_for_release(job.kind))

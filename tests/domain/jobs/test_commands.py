@@ -18,11 +18,12 @@ from domain.jobs.commands import NotCancellable, NotRetryable
 from domain.jobs.leases import Held, release
 from domain.jobs.lifecycle import AttemptEnd, Transition, transition
 from tests.factories.engine import Engine, Scripted, eventually
+from tests.journeys.dashboard import Secret
 
 
 async def cancel(engine: Engine, account_id: UUID, job_id: UUID) -> Job:
     async with engine.runtime.unit(actors.system(account_id)) as unit:
-        return await commands.cancel(unit, job_id=job_id)
+        return (await commands.cancel(unit, job_id=job_id)).job
 
 
 async def retry(engine: Engine, account_id: UUID, job_id: UUID) -> Job:
@@ -240,3 +241,11 @@ async def test_who_may_only_look_changes_nothing(engine: Engine) -> None:
 def test_every_refusal_has_a_code() -> None:
     assert [error.code for error in (NotRetryable, NotCancellable)] == ["BGJ-020", "BGJ-021"]
     assert issubclass(NotRetryable, DomainError)
+
+
+async def test_what_follows_from_a_command_is_cancelled_even_where_it_is_not_seen(engine: Engine) -> None:
+    """Whoever may disconnect an agency ends its syncs, and need not be able to read contacts for that."""
+    job = await engine.enqueue(await engine.account(), Secret())
+    viewer = Actor(ActorType.USER, job.account_id, "V", ROLE_SCOPES[Role.VIEWER], id=new_id())
+    async with engine.runtime.unit(viewer) as unit:
+        assert (await commands.cancel_if_alive(unit, job_id=job.id)).state is JobState.CANCELLED

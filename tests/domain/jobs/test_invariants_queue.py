@@ -74,7 +74,9 @@ class QueueMachine(EngineMachine):
     @rule(number=numbers)
     def boost(self, number: int) -> None:
         """Only this one moves: that no other's priority or position changed is looked at after each step."""
-        model = self.job(number)
+        self._boost(self.job(number))
+
+    def _boost(self, model: Model) -> None:
         if model.state not in QUEUED:
             with pytest.raises(NotQueued):
                 self.run(self._command(queue.boost, model))
@@ -90,12 +92,10 @@ class QueueMachine(EngineMachine):
         assert all(model.priority > each.priority for each in others if each.priority <= BOOSTED)
         assert all(model.priority < each.priority for each in others if each.priority > BOOSTED)
 
-    @rule(
-        target=EngineMachine.jobs, parents=st.lists(EngineMachine.jobs, min_size=1, max_size=2, unique_by=id), policy=policies
-    )
-    def enqueue_after(self, parents: list[Model], policy: DependencyPolicy) -> Any:
-        account = parents[0].account
-        assume(all(parent.account == account for parent in parents))
+    @rule(target=EngineMachine.jobs, chosen=st.lists(numbers, min_size=1, max_size=2), policy=policies)
+    def enqueue_after(self, chosen: list[int], policy: DependencyPolicy) -> Any:
+        account = self.job(chosen[0]).account
+        parents = list({each.id: each for each in map(self.job, chosen) if each.account == account}.values())
         after = [(parent.id, policy) for parent in parents]
         job = self.run(self.engine.enqueue(account, Scripted(), after=after, priority=0))
         model = self.models[job.id] = Model(job.id, account, 0, job.position, None, S.BLOCKED)
@@ -183,6 +183,10 @@ class QueueMachine(EngineMachine):
 
     def teardown(self) -> None:
         """As in the base, after people have let go on what they paused; then every view of it says the same."""
+        for account in self.slots:
+            for model in self.startable(account)[-1:]:
+                self._boost(model)
+        self.the_rows_say_what_the_model_says()
         for model in self.models.values():
             if model.paused and model.state not in TERMINAL:
                 self._resume(model)

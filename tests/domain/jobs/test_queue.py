@@ -8,7 +8,8 @@ import pytest
 from db.models.jobs import Job, JobState, Lane
 from domain import actor as actors
 from domain.jobs import queue
-from domain.jobs.queue import Changed, JobPriority, NotQueued
+from domain.jobs.priority import JobPriority
+from domain.jobs.queue import Changed, NotQueued
 from domain.jobs.running import HandBack
 from domain.paging import Page, Window
 from domain.unit import Unit

@@ -44,7 +44,8 @@ def after(seconds: float) -> datetime:
         (job(S.WAITING, message="Connect again."), "Waiting - Connect again."),
         (job(S.CANCELLING), "Cancelling"),
         (job(S.SUCCEEDED), "Completed"),
-        (job(S.SUCCEEDED, attempt=3, failures=2), "Completed - 3 attempts required"),
+        (job(S.SCHEDULED, started_at=NOW, run_at=after(3600)), "Waiting - goes on in 60 minutes"),
+        (job(S.SUCCEEDED, attempt=3), "Completed"),  # it only gave way in between
         (job(S.SUCCEEDED, paused_at=NOW, finished_at=NOW), "Completed"),
         (job(S.PARTIAL, message="Two failed"), "Completed in part - Two failed"),
         (job(S.FAILED, failures=6), "Permanently failed - all 6 attempts failed"),
@@ -58,6 +59,11 @@ def after(seconds: float) -> datetime:
 )
 def test_every_state_has_its_words(given: Job, text: str) -> None:
     assert status_text(given, now=NOW) == text
+
+
+def test_a_job_that_succeeded_late_says_how_many_attempts_it_took() -> None:
+    done = job(S.SUCCEEDED, attempt=4)
+    assert status_text(done, now=NOW, failed_attempts=2) == "Completed - 3 attempts required"
 
 
 def test_no_state_is_without() -> None:

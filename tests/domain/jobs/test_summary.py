@@ -4,6 +4,8 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+import orjson
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 from db.models.jobs import TERMINAL, Job, JobState
 from domain import actor as actors
 from domain.jobs import queries, summary
+from domain.jobs.args import UnreadableArgs
 from domain.jobs.catalog import hidden_kinds
+from domain.jobs.priority import JobPriority
 from domain.jobs.queries import JobFilter, StatusGroup, filter_from_json, filter_to_json, group_of
 from domain.unit import Unit
 from tests.factories.engine import Engine
@@ -58,7 +62,16 @@ def test_every_kind_that_somebody_lacks_the_scope_for_is_hidden() -> None:
 
 def test_equal_filters_give_equal_texts() -> None:
     numbers = list(map(str, range(50)))
-    one = JobFilter(states=frozenset(JobState), kinds=frozenset(numbers), priorities=frozenset({3, 1, 2}))
-    other = JobFilter(states=frozenset(reversed(JobState)), kinds=frozenset(reversed(numbers)), priorities=frozenset({2, 1, 3}))
+    one = JobFilter(states=frozenset(JobState), kinds=frozenset(numbers), priorities=frozenset(JobPriority))
+    other = JobFilter(
+        states=frozenset(reversed(JobState)), kinds=frozenset(reversed(numbers)), priorities=frozenset(reversed(JobPriority))
+    )
     assert filter_to_json(one) == filter_to_json(other)
     assert filter_from_json(filter_to_json(one)) == one
+
+
+def test_a_filter_of_a_newer_release_is_refused_and_never_widened() -> None:
+    stored = orjson.loads(filter_to_json(JobFilter(kinds=frozenset({"a"}))))
+    for newer in ({**stored, "colour": "red"}, {**stored, "states": ["teleported"]}):
+        with pytest.raises(UnreadableArgs):
+            filter_from_json(orjson.dumps(newer).decode())

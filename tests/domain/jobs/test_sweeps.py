@@ -11,7 +11,9 @@ from domain import actor as actors
 from domain.jobs import commands, sweeps
 from domain.jobs.args import waits_for_release
 from domain.jobs.lifecycle import Transition, transition
+from domain.jobs.options import SUSPENSION
 from domain.jobs.sweeps import Sweep
+from domain.recovery import suspension
 from tests.factories.engine import Engine
 
 HOUR = timedelta(hours=1)
@@ -164,3 +166,35 @@ async def test_a_release_wakes_what_waited_for_it_and_leaves_the_rest(engine: En
     assert [job.id for job in await sweep(engine, sweeps.wake_for_release)] == [ours.id]
     assert (await engine.job(ours.id)).waiting_for is None
     assert (await engine.job(newer.id)).state is JobState.WAITING
+
+
+async def test_what_no_release_here_can_run_is_tried_less_and_less_often(engine: Engine) -> None:
+    """A job that workers of a former release took after ours had started is not left to wait for the next start."""
+    account_id = await engine.account()
+    job = await engine.enqueue(account_id)
+    await engine.start(job)
+    begun = "update job set state = 'waiting', waiting_for = $2, started_at = now() - make_interval(mins => $3) where id = $1"
+    ended = "update job_attempt set ended_at = now() - make_interval(mins => $2) where job_id = $1"
+    for first, last, is_tried in ((10, 9, True), (10, 4, False), (10, 6, True), (9999, 59, False), (9999, 61, True)):
+        await engine.sql(begun, job.id, waits_for_release(job.kind), first)
+        await engine.sql(ended, job.id, last)
+        assert len(await sweep(engine, sweeps.wake_for_release)) == is_tried
+    await engine.sql(begun, job.id, waits_for_release(job.kind), 0)
+    await engine.sql(ended, job.id, 0)
+    assert await sweep(engine, partial(sweeps.wake_for_release, starting=True))
+
+
+async def test_many_are_woken_batch_by_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeps, "BATCH", 2)
+    monkeypatch.setattr(commands, "WAKES", 2)
+    account_id = await engine.account()
+    jobs = [await engine.enqueue(account_id) for _ in range(3)]
+    waits = "update job set state = 'waiting', waiting_for = $2 where id = any($1)"
+    ids = [job.id for job in jobs]
+    for step, key in ((sweeps.wake_for_release, waits_for_release(jobs[0].kind)), (suspension.wake_resumed, SUSPENSION)):
+        await engine.sql(waits, ids, key)
+        assert [len(await sweep(engine, step)) for _ in range(3)] == [2, 1, 0]
+    await engine.sql(waits, ids, "anything")
+    async with engine.runtime.unit(actors.system(account_id)) as unit:
+        assert len(await commands.wake(unit, waiting_for="anything")) == 2
+        unit.lanes_to_admit.clear()

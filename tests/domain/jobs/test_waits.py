@@ -100,4 +100,4 @@ async def test_a_job_that_goes_on_later_costs_no_retry_and_can_be_cancelled_mean
     (attempt,) = await engine.attempts(job)
     assert attempt.outcome is AttemptOutcome.SNOOZED
     async with engine.runtime.unit(actors.system(job.account_id)) as unit:
-        assert (await commands.cancel(unit, job_id=job.id)).state is JobState.CANCELLED
+        assert (await commands.cancel(unit, job_id=job.id)).job.state is JobState.CANCELLED

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from db.models.jobs import JobState
 from db.models.schedules import MissedPolicy, OverlapPolicy, Schedule
 from domain import actor as actors
-from domain.schedules import commands, firing
+from domain.schedules import commands, firing, results
 from domain.schedules.commands import Options, Timing
 from domain.schedules.recurrence import Cron, EveryMinutes
 from domain.workflows import commands as workflows
@@ -175,3 +175,37 @@ async def test_cron_text_is_stored_and_read_as_it_was_meant(engine: Engine) -> N
     assert schedule.recurrence == {"cron": {"expression": "0 9 * * MON"}}
     assert schedule.next_at is not None
     assert (schedule.next_at.weekday(), schedule.next_at.minute) == (0, 0)
+
+
+async def test_a_result_that_cannot_be_told_is_still_written_down_and_holds_up_no_other(engine: Engine) -> None:
+    options = Options(recipients=["a@team.example"], overlap_policy=OverlapPolicy.ALLOW)
+    broken, fine = await scheduled(engine, await engine.account(), count=2, options=options)
+    await due(engine)
+    await sweep(engine)
+    await engine.sql("update job set state = 'succeeded', started_at = now(), finished_at = now()")
+    newer = """update workflow_run set steps = '[{"teleport": {}}]'
+        where id = (select run_id from schedule_fire where schedule_id = $1)"""
+    await engine.sql(newer, broken.id)
+    await sweep(engine)
+    settled = {row["schedule_id"]: row["result"] for row in await fires(engine) if row["settled_at"] is not None}
+    assert settled == {broken.id: "succeeded", fine.id: "succeeded"}
+    assert [row["subject"] for row in await engine.sql("select content ->> 'subject' as subject from delivery")] == [
+        "S1 completed"
+    ]
+
+
+async def test_an_account_with_many_results_leaves_room_for_the_others(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "_BATCH", 4)
+    busy, quiet = await engine.account(), await engine.account()
+    await scheduled(engine, busy, count=10)
+    await due(engine)
+    await sweep(engine)
+    (other,) = await scheduled(engine, quiet)
+    await engine.sql("update schedule set next_at = now() where id = $1", other.id)
+    await sweep(engine)
+    await engine.sql("update job set state = 'succeeded', started_at = now(), finished_at = now()")
+    async with engine.database.system_across_accounts() as session:
+        found = await results.ended_runs(session)
+    (quiet_fire,) = [row["id"] for row in await fires(engine) if row["schedule_id"] == other.id]
+    assert found.pop(quiet) == [quiet_fire]
+    assert len(found[busy]) == 3

@@ -47,6 +47,7 @@ AUDITED = {
     "boostJob": "job.boost",
     "setJobPriority": "job.priority",
     "addJobDependency": "job.dependency.add",
+    "removeJobDependency": "job.dependency.remove",
     "markJobRequiresAction": "job.require_action",
     "resolveJob": "job.resolve",
     "undoJobResolution": "job.undo_resolution",
@@ -65,6 +66,7 @@ AUDITED = {
     "createWorkflow": "workflow.create",
     "updateWorkflow": "workflow.update",
     "deleteWorkflow": "workflow.delete",
+    "runWorkflow": "workflow.run",
     "createSchedule": "schedule.create",
     "updateSchedule": "schedule.update",
     "pauseSchedule": "schedule.pause",
@@ -83,7 +85,6 @@ AUDITED = {
 # Those that leave none, and why.
 UNAUDITED = {
     "refreshSession": "continues a session whose begin and end are recorded; a copied token, which ends it, is as well",
-    "runWorkflow": "the run and its jobs are kept, and say who asked",
     "markNotificationsRead": "a person's own, and without consequence for others",
     "updateNotificationPreferences": "a person's own, and without consequence for others",
     "muteNotifications": "a person's own, and without consequence for others",

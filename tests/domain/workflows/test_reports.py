@@ -1,12 +1,14 @@
 """Reports: every row once, page by page, and nothing of what must not be in them."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from db.base import new_id
 from db.models.workflows import ReportOf
 from domain import actor as actors
+from domain.jobs.args import UnreadableArgs
 from domain.jobs.retention import Retain
 from domain.workflows import reports
 from domain.workflows.steps import Notify, Report, Step, SyncJob, Wait, from_json, to_json
@@ -47,3 +49,9 @@ def test_steps_are_read_as_they_were_written() -> None:
         Wait(5),
     ]
     assert from_json(to_json(steps)) == steps
+
+
+@pytest.mark.parametrize("newer", [{"teleport": {"to": "x"}}, {"report": {"of": "colours", "days": 1}}, {"wait": {}}, {}])
+def test_a_step_of_a_newer_release_is_left_to_that_release(newer: dict[str, Any]) -> None:
+    with pytest.raises(UnreadableArgs):
+        from_json([newer])

@@ -36,7 +36,8 @@ class _Fault:
     to: str | None
 
 
-@dataclass(slots=True)
+# Without slots: aiosmtpd looks at every attribute of its handler, which early 3.11 cannot bear of a class made with them.
+@dataclass
 class PostOffice:
     """Listens for SMTP at `host:port` while it is open."""
 
