@@ -72,7 +72,9 @@ class JobArgs:
         super().__init_subclass__()
         cls.kind, cls.title, cls.lane, cls.timeout, cls.max_retries = kind, title, lane, timeout, max_retries
         cls.seen_with, cls.housekeeping, cls.takes_slot = seen_with, housekeeping, takes_slot
-        if _KINDS.setdefault(kind, cls).__qualname__ != cls.__qualname__:
+        known = _KINDS.setdefault(kind, cls)
+        # A dataclass with slots is made twice, and is the same one.
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f"two job kinds are called {kind!r}")
 
     def to_json(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Report(JobArgs, kind="test.report", title="Daily Report", lane=Lane.INTERA
 
 
 @dataclass(frozen=True)
-class Secret(JobArgs, kind="test.secret", title="A secret", lane=Lane.INTERACTIVE, seen_with=Scope.LOGS_READ):
+class Secret(JobArgs, kind="test.private", title="A secret", lane=Lane.INTERACTIVE, seen_with=Scope.LOGS_READ):
     """Shown to owners and admins only."""
 
 

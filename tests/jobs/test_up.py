@@ -1,6 +1,7 @@
 """`bots up` with real servers and a stand-in for the programs, run as a person would: started, watched, interrupted."""
 
 import asyncio
+import itertools
 import os
 import re
 import signal
@@ -92,10 +93,21 @@ def running(folder: Path, *, port: int, sandbox_port: int) -> Iterator[Terminal]
         terminal.process.communicate()
 
 
+# Below those that the system gives away to whoever asks for any, and apart from those of the tests that run beside these.
+_PORTS = itertools.count(20_000 + 1_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")), 3)
+
+
 @pytest.fixture
 def ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
+    """For the web server and for the sandbox, whose mail server takes the one after it."""
+    while True:
+        first = next(_PORTS)
+        try:
+            for port in range(first, first + 3):
+                socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return first, first + 1
 
 
 def test_comes_up_leaves_nothing_behind_and_comes_up_again(tmp_path: Path, ports: tuple[int, int]) -> None:

@@ -9,7 +9,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from db.base import new_id
 from db.models.jobs import TERMINAL, Job, JobState, Lane
-from domain.actor import Scope
 from domain.jobs.args import JobArgs
 from domain.unit import Unit
 from tests.factories.client import Client
@@ -34,11 +33,6 @@ class SyncEmail(JobArgs, kind="test.email", title="Email sync", lane=Lane.BULK):
 @dataclass(frozen=True)
 class CallContacts(JobArgs, kind="test.voice", title="Voice calls", lane=Lane.CALLS):
     """Is never run."""
-
-
-@dataclass(frozen=True)
-class Secret(JobArgs, kind="test.secret", title="Secret audit", lane=Lane.BULK, seen_with=Scope.LOGS_READ):
-    """Is seen by owners and admins only."""
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ from domain.jobs.running import Done, Running
 from domain.runtime import Runtime
 from tests.factories.engine import Scripted, play
 from tests.factories.house import House
+from tests.factories.notices import Secret
 from tests.factories.people import Person, add_person, new_owner
 from tests.factories.rows import gid, unit_of
 from tests.factories.statements import statements
-from tests.journeys.dashboard import JOBS, NUMBERS, CallContacts, Secret, Sweep, SyncEmail, add, add_many, jobs, summary
+from tests.journeys.dashboard import JOBS, NUMBERS, CallContacts, Sweep, SyncEmail, add, add_many, jobs, summary
 
 S = JobState
 DETAILS = """query ($id: ID!) { job(id: $id) { id title state statusGroup statusText message priority result

@@ -14,9 +14,10 @@ from db.models.jobs import Job, JobState
 from db.models.tenancy import ActorType
 from domain.jobs import export
 from tests.factories.house import House
+from tests.factories.notices import Secret
 from tests.factories.people import Person, add_person, new_owner
 from tests.factories.rows import add_location, gid, unit_of
-from tests.journeys.dashboard import CallContacts, Secret, SyncEmail, add, add_many, jobs
+from tests.journeys.dashboard import CallContacts, SyncEmail, add, add_many, jobs
 
 S = JobState
 COLUMNS = [

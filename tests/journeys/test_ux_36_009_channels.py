@@ -309,7 +309,7 @@ async def test_nobody_is_told_of_jobs_that_they_may_not_see(house: House, lisa: 
             kinds = _kinds_in(await told(lisa.client))
             return kinds if len(kinds) > 1 else None
 
-        assert await eventually(all_of_hers) == ["test.report", "test.secret"]
+        assert await eventually(all_of_hers) == ["test.private", "test.report"]
         assert _kinds_in(await told(member.client)) == ["test.report"]
 
 

@@ -18,7 +18,7 @@ from domain.jobs.commands import NotCancellable, NotRetryable
 from domain.jobs.leases import Held, release
 from domain.jobs.lifecycle import AttemptEnd, Transition, transition
 from tests.factories.engine import Engine, Scripted, eventually
-from tests.journeys.dashboard import Secret
+from tests.factories.notices import Secret
 
 
 async def cancel(engine: Engine, account_id: UUID, job_id: UUID) -> Job:

@@ -19,7 +19,8 @@ from domain.jobs.priority import JobPriority
 from domain.jobs.queries import JobFilter, StatusGroup, filter_from_json, filter_to_json, group_of
 from domain.unit import Unit
 from tests.factories.engine import Engine
-from tests.journeys.dashboard import CallContacts, Secret, Sweep, SyncEmail, add
+from tests.factories.notices import Secret
+from tests.journeys.dashboard import CallContacts, Sweep, SyncEmail, add
 
 KINDS = (SyncEmail.kind, CallContacts.kind, Secret.kind, Sweep.kind, "of.a.newer.release")
 PROPERTY = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
