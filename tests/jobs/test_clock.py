@@ -15,7 +15,7 @@ from domain.runtime import Runtime
 from domain.schedules import firing as schedules
 from domain.unit import Unit
 from jobs import clock, housekeeping
-from tests.factories.engine import Engine, Scripted, play
+from tests.factories.engine import Engine, Scripted, eventually, play
 
 
 async def succeed(job: Running[Scripted], runtime: Runtime) -> Done:
@@ -68,11 +68,16 @@ async def test_a_round_goes_on_while_redis_is_away_and_the_next_one_catches_up(e
         await valkey.kill()
         try:
             await clock.sweep(engine.runtime)
-            assert (await engine.job(job.id)).state is JobState.READY
+            # ADMITTED by a worker that had asked Valkey just before; its lease then lapses.
+            assert (await engine.job(job.id)).state in {JobState.READY, JobState.ADMITTED}
         finally:
             await valkey.start()
-        await clock.sweep(engine.runtime)
-        await engine.until(job, JobState.SUCCEEDED, within=10)
+
+        async def caught_up() -> bool:
+            await clock.sweep(engine.runtime)
+            return (await engine.job(job.id)).state is JobState.SUCCEEDED
+
+        await eventually(caught_up, within=60)
 
 
 async def test_a_step_that_fails_does_not_stop_the_round(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
