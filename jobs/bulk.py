@@ -14,7 +14,7 @@ from jobs.handlers import handles
 
 
 async def _cancel(unit: Unit, job_id: UUID) -> Job:
-    return await commands.cancel_if_alive(unit, job_id=job_id)
+    return (await commands.cancel(unit, job_id=job_id)).job
 
 
 async def _retry(unit: Unit, job_id: UUID) -> Job:

@@ -153,7 +153,7 @@ async def cancel(unit: Unit, *, job_id: UUID) -> Cancelled:
 
 
 async def cancel_if_alive(unit: Unit, *, job_id: UUID) -> Job:
-    """As `cancel`, for whoever may do so by what they do otherwise, even where they may not see the job.
+    """As `cancel`, for whoever may do so by what they do otherwise, even where they may not see or change the job.
 
     One that has ended is left as it is. Raises NotFound.
     """
@@ -244,12 +244,16 @@ async def _live_twin(unit: Unit, dedupe_key: str | None) -> Job:
 
 
 async def _get(unit: Unit, job_id: UUID, *, lock: bool = False, seen: bool = True) -> Job:
-    """Locked, it stays in its state until the unit ends, and may be changed. Raises NotFound, and Forbidden if locked."""
+    """Locked, it stays in its state until the unit ends.
+
+    Unless `seen` is False it must be one that the actor sees, and locked also one that people may change.
+    Raises NotFound, Forbidden.
+    """
     query = sa.select(Job).where(Job.id == job_id)
     job = (await unit.session.scalars(query.with_for_update() if lock else query)).one_or_none()
     if job is None or (seen and not is_visible(unit, job.kind)):
         raise NotFound("There is no such job.")
-    if lock:
+    if lock and seen:
         require_changeable(unit, job)
     return job
 

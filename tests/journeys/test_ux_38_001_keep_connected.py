@@ -1,12 +1,14 @@
 """UX-38-001: a connected agency is tested, renewed, shown when it fails, and left."""
 
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
 from domain.vendors.sandbox.gohighlevel import seed
 from tests.factories.client import Client
 from tests.factories.crm import connect, location_of, start_sync, sync
+from tests.factories.engine import eventually
 from tests.factories.house import House
 from tests.factories.recovery import told
 
@@ -78,15 +80,26 @@ async def test_permissions_that_were_withheld_are_named(house: House, owner: Cli
     assert any("contacts.write" in text for text in tested["failures"])
 
 
+async def _webhook_jobs(owner: Client) -> list[dict[str, Any]]:
+    wanted = {"kinds": ["crm.webhooks.apply"], "includeHousekeeping": True}
+    document = "query ($filter: JobFilterInput) { jobs(filter: $filter) { nodes { state } } }"
+    nodes: list[dict[str, Any]] = (await owner.ask(document, filter=wanted))["jobs"]["nodes"]
+    return nodes
+
+
 @pytest.mark.story("38-001-S6")
 async def test_disconnecting_forgets_the_tokens_and_cancels_syncs(house: House, owner: Client) -> None:
     account = await connect(owner, house)
     location = location_of(account, SMALL.id)
     waiting = await start_sync(owner, location)  # no worker runs: it stays queued
+    event = {"type": "ContactUpdate", "locationId": SMALL.id, "companyId": seed.BRIGHT.id, "id": "contact0000000000001"}
+    await house.control("POST", "/webhooks", {"event": event})  # its job waits as well
+    await eventually(lambda: _webhook_jobs(owner))
     payload = (await owner.ask(DISCONNECT, id=account["id"]))["disconnectGhlAccount"]
     assert payload["userErrors"] == []
     assert payload["account"]["status"] == "DISCONNECTED"
     assert (await owner.job(waiting["id"]))["state"] == "CANCELLED"
+    assert {job["state"] for job in await _webhook_jobs(owner)} == {"CANCELLED"}
     refused = await owner.ask(
         "mutation ($input: StartContactSyncInput!) { startContactSync(input: $input) { run { id } userErrors { code } } }",
         input={"locationId": location},
